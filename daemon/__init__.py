@@ -1,0 +1,1 @@
+"""Assembles and runs; the only floor that sees all others."""

@@ -1,0 +1,1 @@
+"""One file for each command of `linegate`: its options, and what it runs."""

@@ -1,0 +1,1 @@
+"""The page and the health endpoints: reads snapshots, never the pipeline."""

@@ -1,0 +1,1 @@
+"""The words of linegate as frozen types. Standard library and numpy only."""

@@ -1,0 +1,62 @@
+"""What a camera gives. A loss is a value that travels, never a hole."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.part import Label
+from inspection.verdict import Reason
+
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+CropPixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image as the camera gave it.
+
+    `pixels` is read-only, [height, width] gray or [height, width, 3] BGR; uint8, or uint16 with `bit_depth` 10,
+    12 or 16 (values right-aligned, 0..2**bit_depth - 1). `captured` is monotonic seconds. `source` names a
+    replayed picture, `label` what it is known to show.
+    """
+
+    camera: str
+    number: int
+    pixels: Pixels
+    captured: float
+    bit_depth: int = 8
+    source: str = ""
+    label: Label | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A frame that never came, or came unusable."""
+
+    camera: str
+    number: int
+    reason: Reason
+    captured: float
+    detail: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """The model's input made from one frame, beside what is told of that frame.
+
+    `pixels` is uint8 [tiles, channels, height, width]; one tile and one channel for most recipes. `captured` and
+    `ready` are monotonic seconds: the exposure, and the moment at which the crop was made.
+    """
+
+    camera: str
+    number: int
+    pixels: CropPixels
+    captured: float
+    ready: float
+    source: str = ""
+    label: Label | None = None
+
+
+Capture = Frame | Missed

@@ -1,0 +1,46 @@
+"""What quality and traceability keep of one part: never lost, late is fine."""
+
+from dataclasses import dataclass, field
+
+from inspection.frame import Crops, Missed
+from inspection.part import Label
+from inspection.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFacts:
+    """One picture of the part, without its pixels. `missed` is the reason code where there was none."""
+
+    camera: str
+    number: int
+    captured: float
+    source: str = ""
+    label: Label | None = None
+    missed: str = ""
+
+    @classmethod
+    def of(cls, capture: Crops | Missed) -> "FrameFacts":
+        if isinstance(capture, Missed):
+            return cls(capture.camera, capture.number, capture.captured, capture.source, None, capture.reason)
+        return cls(capture.camera, capture.number, capture.captured, capture.source, capture.label)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A verdict with all that is known of how it came about.
+
+    `id` is the idempotency key: the same in every delivery of this record. `utc` is when the verdict was
+    decided; `stages` holds seconds by stage name (capture, prepare, queue, infer, publish, total). `said` tells
+    whether the live verdict went out before its deadline.
+    """
+
+    id: str
+    session: str
+    verdict: Verdict
+    frames: tuple[FrameFacts, ...]
+    utc: float
+    said: bool
+    model_hash: str = ""
+    config_hash: str = ""
+    archive: str = ""
+    stages: dict[str, float] = field(default_factory=dict)

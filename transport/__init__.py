@@ -1,0 +1,1 @@
+"""Verdicts and records out, triggers in."""

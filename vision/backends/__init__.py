@@ -1,0 +1,1 @@
+"""One file for each runtime that can run the network."""
