@@ -1,0 +1,315 @@
+"""A model as a folder: weights, recipe, thresholds, metrics and golden parts, every file by its sha256.
+
+A bundle may come from anywhere. Nothing of it is used before its schema, sizes and sums are right, it holds no
+code and no pickle, and it names no path outside its own folder.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from inspection import clock
+from inspection.errors import BundleError
+from inspection.frame import CropPixels
+from inspection.part import Label
+from vision.recipe import Recipe
+from vision.weights import Tensors, read_weights, weights_bytes
+
+MANIFEST = "bundle.json"
+WEIGHTS = "weights.safetensors"
+GOLDEN = "golden"
+GOLDEN_CROPS = "golden/crops.safetensors"
+
+_MAX_MANIFEST = 4 << 20
+_MAX_FILE = 256 << 20
+_MAX_PICTURE = 32 << 20
+_PICTURES = {".png", ".jpg", ".jpeg"}
+_SUFFIXES = _PICTURES | {".safetensors", ".onnx", ".json"}
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Below `pass_below` a part passes, from `fail_above` on it fails, between them it is uncertain."""
+
+    pass_below: float
+    fail_above: float
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenPart:
+    """A picture that gates every change. `score` is P(defect) of the torch fp32 network when it was made."""
+
+    path: Path
+    label: Label
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle. `hash` is the sha256 of bundle.json, which holds those of all other files."""
+
+    path: Path
+    arch: str
+    classes: tuple[str, ...]
+    recipe: Recipe
+    thresholds: Thresholds
+    temperature: float
+    metrics: dict[str, Any]
+    data_hash: str
+    created_at: str
+    hash: str
+    weights_hash: str
+    golden: tuple[GoldenPart, ...]
+
+    @property
+    def model_id(self) -> str:
+        """What verdicts carry."""
+        return self.hash[:12]
+
+    def tensors(self) -> Tensors:
+        """float32 arrays by torchvision's names, read anew at each call. P = softmax(logits / temperature)[1]."""
+        return read_weights(self.path / WEIGHTS)
+
+    def golden_crops(self) -> CropPixels:
+        """The golden parts as the network sees them: uint8 [parts, tiles, channels, size, size]."""
+        if not self.golden:
+            return np.empty((0, *self.recipe.crop_shape), np.uint8)
+        return _read_crops(self.path / GOLDEN_CROPS, (len(self.golden), *self.recipe.crop_shape))
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=1, le=_MAX_FILE)]
+
+
+class _Golden(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    label: Label
+    score: Probability
+
+
+class _Thresholds(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pass_below: Probability
+    fail_above: Probability
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.pass_below > self.fail_above:
+            raise ValueError("pass_below is above fail_above")
+        return self
+
+
+class _Manifest(BaseModel):
+    """bundle.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    version: Literal[1] = Field(alias="schema")
+    arch: Literal["resnet18"]
+    classes: tuple[Literal["ok"], Literal["ng"]]
+    recipe: Recipe
+    thresholds: _Thresholds
+    temperature: Annotated[float, Field(gt=0, le=1000)]
+    metrics: dict[str, Any]
+    data_hash: str
+    created_at: str
+    golden: Annotated[tuple[_Golden, ...], Field(max_length=1000)]
+    files: Annotated[dict[str, _File], Field(max_length=2000)]
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        for name in self.files:
+            if not _is_plain(name):
+                raise ValueError(f"the file name {name!r} is not a plain relative path")
+            if Path(name).suffix.lower() not in _SUFFIXES:
+                raise ValueError(f"{name!r}: a bundle holds only {', '.join(sorted(_SUFFIXES))}")
+        for part in self.golden:
+            if part.file not in self.files or Path(part.file).suffix.lower() not in _PICTURES:
+                raise ValueError(f"the golden picture {part.file!r} is not among the files")
+        needed = (WEIGHTS, GOLDEN_CROPS) if self.golden else (WEIGHTS,)
+        for name in needed:
+            if name not in self.files:
+                raise ValueError(f"{name} is not among the files")
+        return self
+
+
+def load_bundle(path: Path) -> Bundle:
+    """The bundle in the folder `path`, every file of it verified. Raises BundleError naming file and remedy."""
+    raw = _bounded(path / MANIFEST, _MAX_MANIFEST)
+    try:
+        manifest = _Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise BundleError(
+            f"{path / MANIFEST}: {where + ': ' if where else ''}{first['msg']}: train the bundle again or take a copy "
+            "that this version can read"
+        ) from error
+    for name, facts in manifest.files.items():
+        _verify(path, name, facts)
+    return Bundle(
+        path=path,
+        arch=manifest.arch,
+        classes=manifest.classes,
+        recipe=manifest.recipe,
+        thresholds=Thresholds(manifest.thresholds.pass_below, manifest.thresholds.fail_above),
+        temperature=manifest.temperature,
+        metrics=manifest.metrics,
+        data_hash=manifest.data_hash,
+        created_at=manifest.created_at,
+        hash=hashlib.sha256(raw).hexdigest(),
+        weights_hash=manifest.files[WEIGHTS].sha256,
+        golden=tuple(GoldenPart(path / g.file, g.label, g.score) for g in manifest.golden),
+    )
+
+
+def write_bundle(
+    path: Path,
+    *,
+    recipe: Recipe,
+    thresholds: Thresholds,
+    temperature: float,
+    tensors: Mapping[str, NDArray[np.generic]],
+    metrics: Mapping[str, Any],
+    data_hash: str,
+    golden: Sequence[tuple[Path, Label, float]],
+    golden_crops: Sequence[CropPixels],
+) -> Bundle:
+    """Write the folder `path` whole or not at all, in place of a bundle that is there, and load it back.
+
+    `golden` are pictures (PNG or JPEG, copied in) with label and reference score; `golden_crops` is what
+    `recipe.crops` gives for each. Raises BundleError where the result would not load.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        (staged / WEIGHTS).write_bytes(weights_bytes(tensors))
+        names = _copy_golden(staged, golden, golden_crops, recipe)
+        manifest = {
+            "schema": 1,
+            "arch": "resnet18",
+            "classes": ["ok", "ng"],
+            "recipe": recipe.model_dump(mode="json"),
+            "thresholds": {"pass_below": thresholds.pass_below, "fail_above": thresholds.fail_above},
+            "temperature": temperature,
+            "metrics": dict(metrics),
+            "data_hash": data_hash,
+            "created_at": datetime.fromtimestamp(clock.utc(), UTC).isoformat(timespec="seconds"),
+            "golden": [
+                {"file": name, "label": str(label), "score": score}
+                for name, (_, label, score) in zip(names, golden, strict=True)
+            ],
+            "files": {
+                str(file.relative_to(staged)): {
+                    "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                    "bytes": file.stat().st_size,
+                }
+                for file in sorted(staged.rglob("*"))
+                if file.is_file()
+            },
+        }
+        (staged / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", "utf-8")
+        load_bundle(staged).golden_crops()
+        staged.chmod(0o755)
+        _put(staged, path)
+    except ValueError as error:
+        raise BundleError(f"{path}: not written: {error}") from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return load_bundle(path)
+
+
+def _copy_golden(
+    staged: Path, golden: Sequence[tuple[Path, Label, float]], crops: Sequence[CropPixels], recipe: Recipe
+) -> list[str]:
+    if not golden:
+        return []
+    (staged / GOLDEN).mkdir()
+    names: list[str] = []
+    for number, (picture, label, _) in enumerate(golden):
+        name = f"{GOLDEN}/{number:03d}-{label}{picture.suffix.lower()}"
+        shutil.copyfile(picture, staged / name)
+        names.append(name)
+    stacked = np.stack([np.asarray(crop, np.uint8) for crop in crops])
+    if stacked.shape != (len(golden), *recipe.crop_shape):
+        raise BundleError(f"golden crops {list(stacked.shape)} for {len(golden)} parts of {list(recipe.crop_shape)}")
+    (staged / GOLDEN_CROPS).write_bytes(save({"crops": stacked}))
+    return names
+
+
+def _put(staged: Path, path: Path) -> None:
+    for file in staged.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    if path.exists():
+        # The old bundle's own documents (model card, licence of its pictures) belong to the folder, not to the model.
+        replaced = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        path.rename(replaced / "old")
+        staged.rename(path)
+        for file in (replaced / "old").iterdir():
+            if file.is_file() and file.suffix.lower() not in _SUFFIXES:
+                shutil.copyfile(file, path / file.name)
+        shutil.rmtree(replaced)
+    else:
+        staged.rename(path)
+
+
+def _is_plain(name: str) -> bool:
+    parts = name.split("/")
+    return "\\" not in name and "\0" not in name and all(part not in {"", ".", ".."} for part in parts)
+
+
+def _verify(root: Path, name: str, facts: _File) -> None:
+    file = root / name
+    if file.resolve() != root.resolve() / name:
+        raise BundleError(f"{file}: a link that leads elsewhere: put the file itself there")
+    cap = _MAX_PICTURE if file.suffix.lower() in _PICTURES else _MAX_FILE
+    raw = _bounded(file, cap)
+    if len(raw) != facts.bytes or hashlib.sha256(raw).hexdigest() != facts.sha256:
+        raise BundleError(
+            f"{file}: changed since the bundle was written (its sha256 differs): restore this file from the bundle's "
+            "source, or train again"
+        )
+
+
+def _bounded(file: Path, cap: int) -> bytes:
+    try:
+        with file.open("rb") as handle:
+            raw = handle.read(cap + 1)
+    except OSError as error:
+        raise BundleError(f"{file}: {error.strerror}: copy the whole bundle folder again") from error
+    if len(raw) > cap:
+        raise BundleError(f"{file}: larger than {cap >> 20} MiB: this is not a bundle of linegate's")
+    return raw
+
+
+def _read_crops(file: Path, shape: tuple[int, ...]) -> CropPixels:
+    try:
+        crops = load(_bounded(file, _MAX_FILE))["crops"]
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BundleError(f"{file}: no golden crops can be read from it: {error}: train again") from error
+    if crops.shape != shape or crops.dtype != np.uint8:
+        raise BundleError(f"{file}: crops of shape {list(crops.shape)}, expected {list(shape)}: train again")
+    return crops

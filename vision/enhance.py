@@ -1,0 +1,109 @@
+"""Pixels as the camera gave them to pixels in which a defect stands out.
+
+The reference recipe is histogram equalisation and then a 3x3 morphological gradient: edges of equal height under
+any light. Every function here gives exactly the same bytes for a region as for the whole picture cut afterwards,
+so that only what the network will see is worked on.
+"""
+
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.errors import PictureError
+from inspection.frame import Pixels
+
+Enhancement = Literal["equalize_gradient", "clahe_gradient", "equalize", "clahe", "none"]
+Image = NDArray[np.uint8]
+
+_KERNEL = np.ones((3, 3), np.uint8)
+_CLAHE_CLIP = 2.0
+_CLAHE_GRID = (8, 8)
+
+
+class Region(NamedTuple):
+    """A rectangle inside a picture, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def of(self, image: Image) -> Image:
+        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+def checked(pixels: Pixels, bit_depth: int) -> Pixels:
+    """The same pixels, if they are a picture at all.
+
+    A picture is [height, width] gray or [height, width, 3] BGR with at least one pixel; uint8 with `bit_depth` 8,
+    or uint16 with 9..16. Anything else, an alpha channel included, raises PictureError.
+    """
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
+        message = f"a picture has 1 or 3 channels, this array has the shape {list(pixels.shape)}"
+        raise PictureError(message)
+    if pixels.size == 0:
+        message = f"a picture without pixels: {pixels.shape[1]} x {pixels.shape[0]}"
+        raise PictureError(message)
+    deep = pixels.dtype == np.uint16 and 9 <= bit_depth <= 16
+    if not deep and not (pixels.dtype == np.uint8 and bit_depth == 8):
+        message = f"{pixels.dtype} pixels with {bit_depth} bits: expected uint8 with 8, or uint16 with 9 to 16"
+        raise PictureError(message)
+    return pixels
+
+
+def eight_bits(pixels: Pixels, bit_depth: int) -> Image:
+    """The upper eight of `bit_depth` bits. A value that does not fit the bit depth raises PictureError."""
+    if pixels.dtype == np.uint8:
+        return pixels.astype(np.uint8, copy=False)
+    if int(pixels.max()) >> bit_depth:
+        message = f"the pixel value {int(pixels.max())} does not fit into {bit_depth} bits"
+        raise PictureError(message)
+    narrow = np.empty(pixels.shape, np.uint8)
+    np.right_shift(pixels, bit_depth - 8, out=narrow, casting="unsafe")
+    return narrow
+
+
+def gray(image: Image) -> Image:
+    """[height, width] from gray or BGR, by the weights of ITU-R BT.601."""
+    return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def equalizing_table(image: Image) -> Image:
+    """The 256 values of cv2.equalizeHist for a gray picture, computed as OpenCV computes them (float32).
+
+    A table of our own lets the histogram come from the whole picture and the mapping touch a region of it.
+    """
+    counts = cv2.calcHist([image], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    darkest = int(np.flatnonzero(counts)[0])
+    rest = image.size - int(counts[darkest])
+    if rest == 0:
+        return np.full(256, darkest, np.uint8)
+    counts[darkest] = 0
+    scale = np.float32(255) / np.float32(rest)
+    return np.clip(np.rint(np.cumsum(counts).astype(np.float32) * scale), 0, 255).astype(np.uint8)
+
+
+def enhance(image: Image, how: Enhancement, region: Region) -> Image:
+    """`region` of the enhanced gray picture `image`.
+
+    Tone is corrected by the statistics of the whole of `image`; the gradient sees one pixel beyond the region,
+    as it would in the whole picture.
+    """
+    height, width = image.shape[:2]
+    margin = 1 if how.endswith("_gradient") else 0
+    left, top = max(region.x - margin, 0), max(region.y - margin, 0)
+    right = min(region.x + region.width + margin, width)
+    bottom = min(region.y + region.height + margin, height)
+    wide = Region(left, top, right - left, bottom - top)
+    inner = Region(region.x - left, region.y - top, region.width, region.height)
+    if how.startswith("equalize"):
+        toned = cv2.LUT(wide.of(image), equalizing_table(image))
+    elif how.startswith("clahe"):
+        toned = wide.of(cv2.createCLAHE(_CLAHE_CLIP, _CLAHE_GRID).apply(image))
+    else:
+        toned = wide.of(image)
+    if margin:
+        toned = cv2.morphologyEx(toned, cv2.MORPH_GRADIENT, _KERNEL)
+    return inner.of(np.asarray(toned, np.uint8))

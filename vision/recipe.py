@@ -1,0 +1,169 @@
+"""From a frame to the network's input: one recipe, stored in the bundle, for training and production alike."""
+
+from typing import Literal, Self
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from inspection.errors import PictureError
+from inspection.frame import CropPixels, Pixels
+from vision.enhance import Enhancement, Image, Region, checked, eight_bits, enhance, gray
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+
+
+class Tiles(BaseModel):
+    """An overlapping grid of square tiles that covers the whole picture, edge to edge."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: int = Field(2, ge=1, le=32, description="Tiles side by side.")
+    rows: int = Field(2, ge=1, le=32, description="Tiles one above the other.")
+    overlap: float = Field(
+        0.1, ge=0, le=0.5, description="Least part of a tile that its neighbour sees too, 0 to 0.5."
+    )
+
+    def regions(self, width: int, height: int) -> list[Region]:
+        """Row by row. Raises PictureError where squares in this grid cannot cover the picture."""
+        across = width / (self.columns - (self.columns - 1) * self.overlap)
+        down = height / (self.rows - (self.rows - 1) * self.overlap)
+        side = int(np.ceil(max(across, down)))
+        if side > min(width, height):
+            raise PictureError(
+                f"a grid of {self.columns} x {self.rows} square tiles does not cover {width} x {height} pixels: "
+                "use more tiles along the longer side"
+            )
+        lefts = _spread(width - side, self.columns)
+        tops = _spread(height - side, self.rows)
+        return [Region(x, y, side, side) for y in tops for x in lefts]
+
+
+def _spread(room: int, count: int) -> list[int]:
+    return [round(room * i / (count - 1)) for i in range(count)] if count > 1 else [room // 2]
+
+
+class Recipe(BaseModel):
+    """How a frame becomes crops. Picklable; the same bytes out for the same pixels in, in every process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enhance: Enhancement = Field(
+        "equalize_gradient",
+        description="What is done to the gray picture: histogram equalisation or CLAHE (contrast limited, 8 x 8 "
+        "fields), then a 3x3 morphological gradient or not; or none.",
+    )
+    roi: tuple[int, int, int, int] | None = Field(
+        None, description="Region of interest: x, y, width, height in pixels of the frame; cut out first."
+    )
+    rotate: Literal[0, 90, 180, 270] = Field(0, description="Clockwise turn after the region was cut, degrees.")
+    geometry: Literal["center_crop", "squash", "letterbox"] = Field(
+        "center_crop",
+        description="center_crop: shorter side to `resize`, then the middle `size` square (the rim is not seen). "
+        "squash: the whole picture, its sides scaled apart. letterbox: the whole picture in proportion, black rim.",
+    )
+    resize: int = Field(256, ge=16, le=4096, description="Shorter side before the centre crop, pixels.")
+    size: int = Field(224, ge=32, le=1024, multiple_of=32, description="Side of the crop, pixels.")
+    color: bool = Field(default=False, description="Three channels instead of gray; only with `enhance: none`.")
+    tiles: Tiles | None = Field(
+        None,
+        description="A grid of crops from the full resolution in place of `geometry`; the part's score is the "
+        "highest of them.",
+    )
+    mean: tuple[float, float, float] = Field(IMAGENET_MEAN, description="Red, green, blue mean of 0..1 pixels.")
+    std: tuple[float, float, float] = Field(IMAGENET_STD, description="Red, green, blue standard deviation.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.color and self.enhance != "none":
+            raise ValueError("color: true needs enhance: none (enhancement works on gray)")
+        if self.resize < self.size:
+            raise ValueError(f"resize {self.resize} is smaller than size {self.size}")
+        if self.roi is not None and (min(self.roi[:2]) < 0 or min(self.roi[2:]) < 1):
+            raise ValueError("roi is x, y, width, height with x, y of at least 0 and a width and height of at least 1")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        return self
+
+    @property
+    def crop_shape(self) -> tuple[int, int, int, int]:
+        """[tiles, channels, height, width] of what `crops` gives, for a picture of any size."""
+        count = self.tiles.columns * self.tiles.rows if self.tiles else 1
+        return count, 3 if self.color else 1, self.size, self.size
+
+    def crops(self, pixels: Pixels, bit_depth: int = 8) -> CropPixels:
+        """Crops of one picture: uint8 [tiles, channels, size, size], gray or BGR.
+
+        `pixels` is [height, width] gray or [height, width, 3] BGR, uint8, or uint16 with values of `bit_depth`
+        bits of which the upper eight are used. Raises PictureError for anything else, for a region of interest
+        that lies outside the picture, and for a picture that the tiles cannot cover.
+        """
+        image = self._oriented(eight_bits(self._inside(checked(pixels, bit_depth)), bit_depth))
+        height, width = image.shape[:2]
+        regions = self._regions(width, height)
+        left, top = min(r.x for r in regions), min(r.y for r in regions)
+        seen = Region(
+            left, top, max(r.x + r.width for r in regions) - left, max(r.y + r.height for r in regions) - top
+        )
+        enhanced = seen.of(image) if self.color else enhance(image, self.enhance, seen)
+        crops = np.empty(self.crop_shape, np.uint8)
+        for crop, region in zip(crops, regions, strict=True):
+            tile = self._scaled(region._replace(x=region.x - left, y=region.y - top).of(enhanced))
+            crop[:] = tile.transpose(2, 0, 1) if self.color else tile
+        return crops
+
+    def _inside(self, pixels: Pixels) -> Pixels:
+        if self.roi is None:
+            return pixels
+        x, y, width, height = self.roi
+        if x + width > pixels.shape[1] or y + height > pixels.shape[0]:
+            raise PictureError(
+                f"the region of interest {list(self.roi)} lies outside a picture of "
+                f"{pixels.shape[1]} x {pixels.shape[0]}"
+            )
+        return pixels[y : y + height, x : x + width]
+
+    def _oriented(self, image: Image) -> Image:
+        if not self.color:
+            image = gray(image)
+        elif image.ndim == 2:
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+        return np.asarray(cv2.rotate(image, _TURNS[self.rotate]), np.uint8) if self.rotate else image
+
+    def _regions(self, width: int, height: int) -> list[Region]:
+        """What of the picture is seen.
+
+        The centre crop is cut from the source and scaled once: the same picture as scaling the whole and cutting
+        then, but for less than a pixel of shift where the sides do not divide.
+        """
+        if self.tiles:
+            return self.tiles.regions(width, height)
+        if self.geometry != "center_crop":
+            return [Region(0, 0, width, height)]
+        side = max(round(min(width, height) * self.size / self.resize), 1)
+        return [Region((width - side) // 2, (height - side) // 2, side, side)]
+
+    def _scaled(self, image: Image) -> Image:
+        height, width = image.shape[:2]
+        if self.tiles or self.geometry != "letterbox" or height == width:
+            return _resized(image, self.size, self.size)
+        longer = max(height, width)
+        inner_h = max(round(self.size * height / longer), 1)
+        inner_w = max(round(self.size * width / longer), 1)
+        framed = np.zeros((self.size, self.size, *image.shape[2:]), np.uint8)
+        top, left = (self.size - inner_h) // 2, (self.size - inner_w) // 2
+        framed[top : top + inner_h, left : left + inner_w] = _resized(image, inner_w, inner_h)
+        return framed
+
+
+def _resized(image: Image, width: int, height: int) -> Image:
+    """Area averaging when it gets smaller; INTER_AREA has blocks for pixels when it gets larger."""
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+
+
+REFERENCE = Recipe()

@@ -1,0 +1,75 @@
+"""The tensors of a ResNet18 by torchvision's names: their shapes, and how they are stored."""
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from inspection.errors import BundleError
+
+Tensors = dict[str, NDArray[np.float32]]
+
+LAYERS = ((1, 64, 1), (2, 128, 2), (3, 256, 2), (4, 512, 2))  # number, channels, stride of the first block
+
+
+def resnet18_shapes(classes: int = 2) -> dict[str, tuple[int, ...]]:
+    """Every tensor that inference needs, with its shape (He et al. 2015, arXiv:1512.03385, table 1)."""
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7)} | _norm("bn1", 64)
+    before = 64
+    for number, channels, stride in LAYERS:
+        for block in (0, 1):
+            name = f"layer{number}.{block}"
+            shapes[f"{name}.conv1.weight"] = (channels, before, 3, 3)
+            shapes[f"{name}.conv2.weight"] = (channels, channels, 3, 3)
+            shapes |= _norm(f"{name}.bn1", channels) | _norm(f"{name}.bn2", channels)
+            if stride != 1 and block == 0:
+                shapes[f"{name}.downsample.0.weight"] = (channels, before, 1, 1)
+                shapes |= _norm(f"{name}.downsample.1", channels)
+            before = channels
+    return shapes | {"fc.weight": (classes, 512), "fc.bias": (classes,)}
+
+
+def _norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
+
+
+def as_stored(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    """What goes to disk: the tensors of `resnet18_shapes`, convolutions as float16, the rest as float32.
+
+    Others (num_batches_tracked) are left out. Raises BundleError for one that is missing, of another shape, or not
+    finite. Reference scores are to be made with these values, not with those before the rounding.
+    """
+    stored: dict[str, NDArray[np.generic]] = {}
+    for name, shape in resnet18_shapes().items():
+        if name not in tensors:
+            raise BundleError(f"the tensor {name} is missing")
+        tensor = tensors[name]
+        if tensor.shape != shape:
+            raise BundleError(f"the tensor {name} has the shape {list(tensor.shape)}, expected {list(shape)}")
+        with np.errstate(over="ignore"):
+            stored[name] = np.ascontiguousarray(tensor, np.float16 if tensor.ndim == 4 else np.float32)
+        if not np.isfinite(stored[name]).all():
+            raise BundleError(f"the tensor {name} holds values that are not finite")
+    return stored
+
+
+def weights_bytes(tensors: Mapping[str, NDArray[np.generic]]) -> bytes:
+    """The safetensors file of `as_stored`."""
+    return save(as_stored(tensors), {"arch": "resnet18", "names": "torchvision", "format": "pt"})
+
+
+def read_weights(path: Path) -> Tensors:
+    """The tensors as float32. Raises BundleError for a damaged file, or tensors that are not a ResNet18's."""
+    try:
+        tensors = load(path.read_bytes())
+    except (OSError, SafetensorError, ValueError, KeyError, struct.error) as error:
+        raise BundleError(f"{path}: not a readable safetensors file: {error}") from error
+    try:
+        stored = as_stored(tensors)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from error
+    return {name: tensor.astype(np.float32) for name, tensor in stored.items()}
