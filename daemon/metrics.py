@@ -1,0 +1,294 @@
+"""Everything that linegate counts, as Prometheus sees it. The only file that knows prometheus_client.
+
+Conventions: https://prometheus.io/docs/practices/naming/ (one prefix, base units, `_total`). Every series
+that can be named at the start is there at 0, so that a rate over the first event is right.
+"""
+
+import platform
+import threading
+from collections import Counter as Tally
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from inspection.probe import Probe
+from inspection.verdict import Outcome, Reason
+
+STAGES = ("capture", "prepare", "queue", "infer", "publish", "total")
+REFUSALS = ("malformed", "too_large", "duplicate_trigger", "expired", "wrong_session", "retained", "flood")
+LOSSES = ("full", "damaged", "shutdown")
+OTHER = "other"
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 2.5, 5.0)
+_SCORED = {Outcome.PASS: (Reason.SCORE,), Outcome.FAIL: (Reason.SCORE, Reason.UNCERTAIN)}
+_UNSCORED = tuple(reason for reason in Reason if reason not in (Reason.SCORE, Reason.UNCERTAIN))
+_UNSEEN = tuple(r for r in Reason if r.startswith(("camera_", "frame_", "decode_", "missed_")))
+_VERDICTS: Mapping[Outcome, tuple[Reason, ...]] = {**_SCORED, Outcome.NO_VERDICT: _UNSCORED}
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # their time stamps read as metrics without a unit
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The parts of one station at one instant: `captured` = the sum of `verdicts` + `opened`."""
+
+    captured: int
+    opened: int
+    verdicts: Mapping[tuple[Outcome, Reason], int]
+
+
+class _Accounts(Collector):
+    """Counts parts so that the account balances in every scrape: one lock around all three numbers."""
+
+    def __init__(self, stations: Collection[str]) -> None:
+        self._lock = threading.Lock()
+        self._captured: Tally[str] = Tally(dict.fromkeys(stations, 0))
+        self._verdicts: Tally[tuple[str, Outcome, Reason]] = Tally()
+        for station in stations:
+            for outcome, reasons in _VERDICTS.items():
+                self._verdicts.update({(station, outcome, reason): 0 for reason in reasons})
+
+    def open(self, station: str) -> None:
+        with self._lock:
+            self._captured[station] += 1
+
+    def close(self, station: str, outcome: Outcome, reason: Reason) -> None:
+        with self._lock:
+            self._verdicts[station, outcome, reason] += 1
+
+    def of(self, station: str) -> Account:
+        with self._lock:
+            captured = self._captured[station]
+            verdicts = {key[1:]: count for key, count in self._verdicts.items() if key[0] == station}
+        return Account(captured, captured - sum(verdicts.values()), verdicts)
+
+    def collect(self) -> Iterator[Metric]:
+        with self._lock:
+            captured, verdicts = dict(self._captured), dict(self._verdicts)
+        parts = CounterMetricFamily(
+            "linegate_parts_captured",
+            "Parts opened: accepted triggers and free-running frames.",
+            labels=["station"],
+        )
+        closed = CounterMetricFamily(
+            "linegate_verdicts",
+            "Parts closed, by outcome and reason.",
+            labels=["station", "outcome", "reason"],
+        )
+        still = GaugeMetricFamily(
+            "linegate_parts_open",
+            "Parts that wait for their verdict: captured minus verdicts.",
+            labels=["station"],
+        )
+        for station, count in captured.items():
+            parts.add_metric([station], count)
+            still.add_metric([station], count - sum(n for key, n in verdicts.items() if key[0] == station))
+        for (station, outcome, reason), count in verdicts.items():
+            closed.add_metric([station, outcome, reason], count)
+        yield from (parts, closed, still)
+
+
+class _Bounded:
+    """Keeps a label's values few: those known, the first `room` others as they come, then `other`."""
+
+    def __init__(self, known: Collection[str], room: int = 0) -> None:
+        self._known = set(known)
+        self._room = room
+
+    def __call__(self, value: str) -> str:
+        if value in self._known:
+            return value
+        if self._room and len(value) <= 64:
+            self._room -= 1
+            self._known.add(value)
+            return value
+        return OTHER
+
+
+class Metrics(Probe):
+    """A registry of its own, filled by what the pipeline tells.
+
+    `cameras` holds the camera names by station, `deadlines` each station's usual deadline in seconds: each is
+    an edge of the stage histograms, so that the share in time is read exactly. `links` names the MQTT
+    connections, `version` is the program's.
+    `part_opened`, `part_closed` and `render` may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        cameras: Mapping[str, Sequence[str]],
+        deadlines: Mapping[str, float],
+        links: Sequence[str] = (),
+        max_batch: int = 8,
+        version: str = "",
+    ) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._accounts = _Accounts(cameras)
+        registry.register(self._accounts)
+        ProcessCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"linegate_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"linegate_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, edges: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(f"linegate_{name}", text, labels, registry=registry, buckets=edges)
+
+        edges = tuple(sorted({*_SECONDS, *deadlines.values()}))
+        sizes = tuple(sorted({*(2**n for n in range(max_batch.bit_length())), max_batch}))
+        self._late = counter(
+            "verdicts_late", "Verdicts not published: ready too late, or no broker.", "station"
+        )
+        self._refused = counter("triggers_refused", "Triggers refused, by reason.", "station", "reason")
+        self._stage = histogram("stage_seconds", "Time of one part in a stage.", edges, "station", "stage")
+        self._deadline = gauge("deadline_seconds", "The usual deadline of the station's parts.", "station")
+        self._batch = histogram("batch_size", "Crops scored together.", sizes)
+        self._inference = histogram("inference_seconds", "Time of one batch on the device.", edges)
+        self._curve = gauge(
+            "batch_latency_seconds", "Latency that the batcher expects, by batch size.", "batch"
+        )
+        self._queue = gauge("queue_depth", "Things that wait in a bounded queue.", "queue")
+        self._restarts = counter("child_restarts", "Child processes started again.", "child", "reason")
+        self._up = gauge("camera_up", "1 while the camera gives pictures.", "station", "camera")
+        self._frames = counter("frames", "Usable pictures.", "station", "camera")
+        self._missed = counter("frames_missed", "Lost or unusable pictures.", "station", "camera", "reason")
+        self._unmatched = counter(
+            "frames_unmatched", "Pictures that no trigger announced.", "station", "camera"
+        )
+        self._broker = gauge("broker_connected", "1 while the MQTT link is up.", "link")
+        self._callbacks = counter("callback_failures", "Errors caught in MQTT callbacks.", "link")
+        self._outbox = gauge("outbox_records", "Records stored and not yet delivered.")
+        self._oldest = gauge("outbox_oldest_age_seconds", "Age of the oldest undelivered record.")
+        self._stored = counter("records_stored", "Records committed to disk.")
+        self._delivered = counter("records_delivered", "Records that the consumer's broker took over.")
+        self._lost = counter("records_lost", "Records given up, by reason.", "reason")
+        self._ready = gauge("ready", "1 while /readyz answers 200.")
+        self._model = gauge("model_info", "The model in use; always 1.", "hash", "backend", "recipe")
+        gauge("build_info", "This program; always 1.", "version", "python").labels(
+            version, platform.python_version()
+        ).set(1)
+
+        self._why_refused = _Bounded(REFUSALS)
+        self._why_lost = _Bounded(LOSSES)
+        self._why_restarted = _Bounded([*Reason], room=8)
+        self._stages = _Bounded(STAGES)
+        self._links = _Bounded(links, room=64)
+        self._queues = _Bounded((), room=64)
+        self._children = _Bounded((), room=256)
+        self._begin(cameras, deadlines, links)
+
+    def _begin(
+        self, cameras: Mapping[str, Sequence[str]], deadlines: Mapping[str, float], links: Sequence[str]
+    ) -> None:
+        """Make every series that can be named now."""
+        for station, names in cameras.items():
+            self._late.labels(station)
+            for why in REFUSALS:
+                self._refused.labels(station, why)
+            for stage in STAGES:
+                self._stage.labels(station, stage)
+            for camera in names:
+                self.camera_up(station, camera, up=False)
+                self._frames.labels(station, camera)
+                self._unmatched.labels(station, camera)
+                for reason in _UNSEEN:
+                    self._missed.labels(station, camera, reason)
+                self._restarts.labels(self._children(f"camera:{station}/{camera}"), Reason.CAMERA_STALLED)
+        for station, seconds in deadlines.items():
+            self._deadline.labels(station).set(seconds)
+        for link in links:
+            self.broker_connected(link, up=False)
+            self._callbacks.labels(link)
+        for why in LOSSES:
+            self._lost.labels(why)
+        for reason in (Reason.WORKER_FAILED, Reason.WORKER_HUNG):
+            self._restarts.labels(self._children("worker"), reason)
+
+    def render(self) -> bytes:
+        """The text exposition, format 0.0.4, UTF-8."""
+        return generate_latest(self._registry)
+
+    def account(self, station: str) -> Account:
+        return self._accounts.of(station)
+
+    def set_model(self, bundle_hash: str, backend: str, recipe: str) -> None:
+        """Replaces the model named before."""
+        self._model.clear()
+        self._model.labels(bundle_hash, backend, recipe).set(1)
+
+    def set_ready(self, ready: bool) -> None:
+        self._ready.set(ready)
+
+    def part_opened(self, station: str) -> None:
+        self._accounts.open(station)
+
+    def part_closed(self, station: str, outcome: Outcome, reason: Reason) -> None:
+        self._accounts.close(station, outcome, reason)
+
+    def verdict_late(self, station: str) -> None:
+        self._late.labels(station).inc()
+
+    def trigger_refused(self, station: str, why: str) -> None:
+        self._refused.labels(station, self._why_refused(why)).inc()
+
+    def stage(self, station: str, stage: str, seconds: float) -> None:
+        self._stage.labels(station, self._stages(stage)).observe(seconds)
+
+    def frame(self, station: str, camera: str) -> None:
+        self._frames.labels(station, camera).inc()
+
+    def frame_missed(self, station: str, camera: str, reason: Reason) -> None:
+        self._missed.labels(station, camera, reason).inc()
+
+    def frame_unmatched(self, station: str, camera: str) -> None:
+        self._unmatched.labels(station, camera).inc()
+
+    def camera_up(self, station: str, camera: str, up: bool) -> None:
+        self._up.labels(station, camera).set(up)
+
+    def child_restarted(self, child: str, why: str) -> None:
+        self._restarts.labels(self._children(child), self._why_restarted(why)).inc()
+
+    def batch(self, size: int, seconds: float) -> None:
+        self._batch.observe(size)
+        self._inference.observe(seconds)
+
+    def queue_depth(self, queue: str, depth: int) -> None:
+        self._queue.labels(self._queues(queue)).set(depth)
+
+    def latency_curve(self, seconds_by_batch: Sequence[float]) -> None:
+        for batch, seconds in enumerate(seconds_by_batch, start=1):
+            self._curve.labels(str(batch)).set(seconds)
+
+    def broker_connected(self, link: str, up: bool) -> None:
+        self._broker.labels(self._links(link)).set(up)
+
+    def callback_failed(self, link: str) -> None:
+        self._callbacks.labels(self._links(link)).inc()
+
+    def outbox(self, depth: int, oldest_age: float) -> None:
+        self._outbox.set(depth)
+        self._oldest.set(oldest_age)
+
+    def record_stored(self, count: int) -> None:
+        self._stored.inc(count)
+
+    def record_delivered(self, count: int) -> None:
+        self._delivered.inc(count)
+
+    def record_lost(self, count: int, why: str) -> None:
+        self._lost.labels(self._why_lost(why)).inc(count)

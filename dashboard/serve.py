@@ -1,0 +1,61 @@
+"""Runs the application beside the pipeline, on the same event loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+_MOST_CONNECTIONS = 64
+_STUCK_MS = 10_000
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one. Raises OSError when the port is taken.
+
+    Who connects before `serve` runs is answered once it does.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # A viewer that takes nothing for so long is cut off by the kernel; accepted sockets inherit it.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STUCK_MS)
+        sock.bind((host, port))
+        sock.listen(_MOST_CONNECTIONS)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+async def serve(app: Starlette, sock: socket.socket) -> None:
+    """Until cancelled; then open streams end and the socket is closed, within about a second."""
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=1,
+        ws="none",
+    )
+    server = _Server(config)
+    running = asyncio.create_task(server.serve([sock]), name="http")
+    try:
+        await asyncio.shield(running)
+    finally:
+        app.state.feed.close()
+        server.should_exit = True
+        await running
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the daemon's business."""
+        yield
