@@ -1,0 +1,142 @@
+"""Transfer learning: everything frozen but layer4 and fc.
+
+The frozen part gives the same features in every epoch, so they are computed once. That makes an epoch a matter
+of seconds on two CPU cores.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from inspection.frame import CropPixels
+from training.losses import loss_of
+from training.recipes import TrainingRecipe
+from vision.recipe import Recipe
+from vision.resnet import ResNet18, normalise
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Output of the trunk, float32 [pictures, tiles, 256, h, w], and labels int64 [pictures], 1 for ng."""
+
+    values: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    train_loss: float
+    val_loss: float
+
+
+def trunk_features(model: ResNet18, crops: CropPixels, recipe: Recipe) -> NDArray[np.float32]:
+    """Crops uint8 [n, tiles, channels, size, size] to float32 [n, tiles, 256, size / 16, size / 16]."""
+    n, tiles = crops.shape[:2]
+    with torch.inference_mode():
+        flat = torch.from_numpy(crops.reshape(n * tiles, *crops.shape[2:]))
+        x = normalise(flat, recipe.mean, recipe.std)
+        values: NDArray[np.float32] = model.trunk(x).numpy()
+    return values.reshape(n, tiles, *values.shape[1:])
+
+
+def fresh_head(model: ResNet18, seed: int) -> None:
+    """Draw `fc` anew, as torch's own Linear does (uniform, bounded by the square root of 1 / inputs)."""
+    random = torch.Generator().manual_seed(seed)
+    bound = model.fc.in_features**-0.5
+    with torch.no_grad():
+        for parameter in (model.fc.weight, model.fc.bias):
+            parameter.copy_(torch.rand(parameter.shape, generator=random) * 2 * bound - bound)
+
+
+def fit(
+    model: ResNet18, train: Features, val: Features, recipe: TrainingRecipe, seed: int, *, quiet: bool = False
+) -> list[Epoch]:
+    """Train layer4 and fc of `model` in place, and leave it with the weights of the best epoch on val.
+
+    Batch norms, frozen or not, stay in eval mode: a picture's score does not depend on the others of its batch,
+    in training as in production. The same seed, data, library versions and number of threads give the same
+    weights.
+    """
+    model.eval().requires_grad_(requires_grad=False)
+    for part in (model.layer4, model.fc):
+        part.requires_grad_(requires_grad=True)
+    learning = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
+    random = np.random.default_rng(seed)
+    history: list[Epoch] = []
+    best, best_state = np.inf, copy.deepcopy(model.state_dict())
+    with tqdm(range(recipe.epochs), desc="training", unit="epoch", disable=quiet) as bar:
+        for _ in bar:
+            train_loss = _one_epoch(model, train, recipe, optimizer, random)
+            schedule.step()
+            val_loss = _loss_on(model, val, recipe)
+            history.append(Epoch(train_loss, val_loss))
+            if val_loss < best:
+                best, best_state, since = val_loss, copy.deepcopy(model.state_dict()), 0
+            else:
+                since += 1
+            bar.set_postfix(train=f"{train_loss:.4f}", val=f"{val_loss:.4f}", best=f"{best:.4f}")
+            if since >= recipe.patience:
+                break
+    model.load_state_dict(best_state)
+    return history
+
+
+def margins(model: ResNet18, features: NDArray[np.float32], batch: int = 64) -> NDArray[np.float64]:
+    """logit(ng) - logit(ok), the highest over a picture's tiles, float64 [pictures]."""
+    with torch.inference_mode():
+        parts = [_margin(_logits(model, features[i : i + batch])) for i in range(0, len(features), batch)]
+    return torch.cat(parts).numpy().astype(np.float64)
+
+
+def _one_epoch(
+    model: ResNet18,
+    train: Features,
+    recipe: TrainingRecipe,
+    optimizer: torch.optim.Optimizer,
+    random: np.random.Generator,
+) -> float:
+    order = random.permutation(len(train.labels))
+    total = 0.0
+    for chosen in np.array_split(order, -(-len(order) // recipe.batch)):
+        loss = _loss(model, train, chosen, recipe)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        total += loss.item() * len(chosen)
+    return total / len(order)
+
+
+def _loss_on(model: ResNet18, features: Features, recipe: TrainingRecipe) -> float:
+    order = np.arange(len(features.labels))
+    with torch.inference_mode():
+        return sum(
+            _loss(model, features, chosen, recipe).item() * len(chosen)
+            for chosen in np.array_split(order, -(-len(order) // 64))
+        ) / len(order)
+
+
+def _loss(model: ResNet18, features: Features, chosen: NDArray[np.int64], recipe: TrainingRecipe) -> Tensor:
+    """The loss of each picture's worst tile: the part's score is the maximum, so that is what learns."""
+    logits = _logits(model, features.values[chosen])
+    worst = (logits[..., 1] - logits[..., 0]).argmax(dim=1)
+    logits = logits[torch.arange(len(chosen)), worst]
+    return loss_of(recipe.loss, logits, torch.from_numpy(features.labels[chosen]))
+
+
+def _logits(model: ResNet18, features: NDArray[np.float32]) -> Tensor:
+    """[n, tiles, 256, h, w] to [n, tiles, 2]."""
+    n, tiles = features.shape[:2]
+    logits: Tensor = model.head(torch.from_numpy(features).flatten(0, 1))
+    return logits.reshape(n, tiles, 2)
+
+
+def _margin(logits: Tensor) -> Tensor:
+    margin: Tensor = logits[..., 1] - logits[..., 0]
+    return margin.amax(dim=1)

@@ -1,0 +1,48 @@
+"""Training recipes by name. A recipe says how pictures become crops and what is minimised."""
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inspection.errors import DataError
+from training.losses import LossName
+from vision.recipe import Recipe
+
+
+class TrainingRecipe(BaseModel):
+    """Everything that training needs beside pictures, weights and a seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: Recipe = Field(Recipe(), description="From a frame to crops; stored in the bundle.")
+    loss: LossName = Field(
+        "focal", description="focal (alpha 0.1 good, 0.9 defective; gamma 2) or cross_entropy."
+    )
+    epochs: int = Field(30, ge=1, le=1000, description="At most so many passes over the training pictures.")
+    patience: int = Field(6, ge=1, description="Stop after so many epochs without a lower loss on val.")
+    batch: int = Field(32, ge=1, le=1024, description="Pictures in one step.")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Of AdamW, falling to 0 along a cosine.")
+    weight_decay: float = Field(1e-2, ge=0, le=1, description="Of AdamW.")
+
+
+NAMED = {
+    "reference": TrainingRecipe(),
+    "whole-frame": TrainingRecipe(image=Recipe(geometry="squash"), loss="cross_entropy"),
+}
+
+
+def training_recipe(name: str) -> TrainingRecipe:
+    """The recipe of that name, or of a JSON file. Raises DataError that names the key and the known names."""
+    if name in NAMED:
+        return NAMED[name]
+    path = Path(name)
+    if not path.is_file():
+        raise DataError(f"recipe '{name}' is neither one of {', '.join(NAMED)} nor a JSON file")
+    try:
+        return TrainingRecipe.model_validate(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise DataError(f"{path}: not a readable JSON file ({error})") from error

@@ -1,0 +1,123 @@
+"""ResNet18 in plain torch, with torchvision's parameter names.
+
+He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016. Two classes by default: ok, ng.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from torch import Tensor, nn
+
+from inspection.errors import BundleError
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut; the first one halves the picture where `stride` is 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(y)) + shortcut)
+
+
+class ResNet18(nn.Module):
+    """float32 [n, 3, height, width], normalised RGB, to logits [n, classes].
+
+    `trunk` and `head` are the two halves that training separates: the trunk (up to layer3) is frozen, so that
+    its output can be kept; the head (layer4, pooling, fc) learns.
+    """
+
+    def __init__(self, classes: int = 2) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.layer1 = nn.Sequential(BasicBlock(64, 64, 1), BasicBlock(64, 64, 1))
+        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
+        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
+        self.layer4 = nn.Sequential(BasicBlock(256, 512, 2), BasicBlock(512, 512, 1))
+        self.fc = nn.Linear(512, classes)
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """[n, 3, h, w] to features [n, 256, h / 16, w / 16]."""
+        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        features: Tensor = self.layer3(self.layer2(self.layer1(x)))
+        return features
+
+    def head(self, features: Tensor) -> Tensor:
+        """Features of `trunk` to logits [n, classes]."""
+        logits: Tensor = self.fc(self.layer4(features).mean(dim=(2, 3)))
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.trunk(x))
+
+
+def build_resnet18(tensors: Mapping[str, NDArray[np.float32]] | None = None) -> ResNet18:
+    """A ResNet18 with two classes in eval mode, with a bundle's tensors where they are given.
+
+    Raises BundleError when the tensors are not those of this network.
+    """
+    model = ResNet18().eval()
+    if tensors is not None:
+        _load(model, tensors, may_miss=())
+    return model
+
+
+def load_backbone(model: ResNet18, weights: Path) -> None:
+    """Fill everything but `fc` from a safetensors file with torchvision's names. Raises BundleError."""
+    try:
+        tensors = load_file(weights)
+    except (OSError, SafetensorError) as error:
+        raise BundleError(f"{weights}: not a readable safetensors file ({error})") from error
+    set_backbone(model, tensors, str(weights))
+
+
+def set_backbone(model: ResNet18, tensors: Mapping[str, NDArray[np.float32]], source: str) -> None:
+    """Fill everything but `fc` from tensors with torchvision's names. Raises BundleError naming `source`."""
+    backbone = {name: array for name, array in tensors.items() if not name.startswith("fc.")}
+    try:
+        _load(model, backbone, may_miss=("fc.",))
+    except BundleError as error:
+        raise BundleError(f"{source}: {error}") from error
+
+
+def _load(model: ResNet18, tensors: Mapping[str, NDArray[np.float32]], may_miss: tuple[str, ...]) -> None:
+    state = {name: torch.from_numpy(np.array(array, dtype=np.float32)) for name, array in tensors.items()}
+    try:
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise BundleError(f"the weights are not ResNet18's: {error}") from error
+    # num_batches_tracked is a counter of torch's training mode: no forward pass reads it.
+    missing = [
+        name for name in missing if not name.endswith("num_batches_tracked") and not name.startswith(may_miss)
+    ]
+    unexpected = [name for name in unexpected if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise BundleError(f"the weights are not ResNet18's: missing {missing[:3]}, unknown {unexpected[:3]}")
+
+
+def normalise(crops: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
+    """Crops uint8 [n, 1 gray or 3 BGR, h, w] to the network's input, float32 [n, 3, h, w] RGB."""
+    x = crops.to(torch.float32) / 255.0
+    x = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x.flip(1)
+    shift = torch.tensor(mean, device=x.device).view(1, 3, 1, 1)
+    scale = torch.tensor(std, device=x.device).view(1, 3, 1, 1)
+    return (x - shift) / scale
