@@ -1,0 +1,232 @@
+"""Which network runs: the one that was named, or the fastest that agrees with the bundle's golden parts."""
+
+import importlib.util
+import json
+import logging
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection import clock
+from inspection.errors import BackendError
+from vision.bundle import Bundle, load_bundle
+from vision.cache import graph_bytes, read_sealed, write_sealed
+from vision.classifier import Backend
+
+BACKEND_CHOICES: tuple[str, ...] = (
+    "auto",
+    "openvino",
+    "openvino-bf16",
+    "openvino-fp32",
+    "onnx-cpu",
+    "onnx-cuda",
+    "onnx-tensorrt",
+    "torch-cpu",
+    "torch-cuda",
+)
+
+_TOLERANCE = 0.05  # of P(defect); the verdict has to be the same besides
+_PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
+_BATCH = 8
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How a backend compares with the reference scores of the golden parts."""
+
+    largest: float
+    changed: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        return self.largest <= _TOLERANCE and not self.changed
+
+    def __str__(self) -> str:
+        changed = f", another verdict for {', '.join(self.changed[:3])}" if self.changed else ""
+        return f"largest difference of a score {self.largest:.4f} (allowed {_TOLERANCE}){changed}"
+
+
+def open_backend(
+    bundle_path: Path, *, choice: str = "auto", threads: int = 0, cache_dir: Path | None = None
+) -> Backend:
+    """The backend `choice` for a bundle, checked against its golden parts and ready to score.
+
+    `threads` 0 means one for each core. Graph and choice are kept in `cache_dir`. Raises BundleError for a bundle
+    that cannot be used, BackendError for a backend that is not installed, does not start, or disagrees.
+    """
+    opener = _Opener(load_bundle(bundle_path), threads, cache_dir)
+    if choice == "auto":
+        return opener.fastest()
+    if choice == "openvino":
+        return opener.first(_openvino_precisions())
+    if choice not in BACKEND_CHOICES:
+        raise BackendError(f"backend {choice!r}: not one of {', '.join(BACKEND_CHOICES)}")
+    return opener.agreeing(choice)
+
+
+def parity(backend: Backend, bundle: Bundle) -> Parity:
+    """Score the golden parts, eight crops at a time, and compare with the bundle's reference scores."""
+    if not bundle.golden:
+        return Parity(0.0, ())
+    crops = bundle.golden_crops()
+    flat = crops.reshape(-1, *crops.shape[2:])
+    scores = np.concatenate([backend.score(flat[at : at + _BATCH]) for at in range(0, len(flat), _BATCH)])
+    parts: NDArray[np.float32] = scores.reshape(len(bundle.golden), -1).max(axis=1)
+    expected = np.asarray([part.score for part in bundle.golden])
+    difference = float(np.abs(parts - expected).max())
+    edges = np.asarray([bundle.thresholds.pass_below, bundle.thresholds.fail_above])
+    moved = np.digitize(parts, edges) != np.digitize(expected, edges)
+    return Parity(
+        difference if np.isfinite(difference) else float("inf"),
+        tuple(part.path.name for part, other in zip(bundle.golden, moved, strict=True) if other),
+    )
+
+
+class _Opener:
+    def __init__(self, bundle: Bundle, threads: int, cache_dir: Path | None) -> None:
+        self._bundle = bundle
+        self._threads = threads
+        self._cache_dir = cache_dir
+
+    def agreeing(self, name: str) -> Backend:
+        backend = self._open(name)
+        found = parity(backend, self._bundle)
+        if not found.agrees:
+            raise BackendError(f"{name} disagrees with the golden parts of {self._bundle.path}: {found}")
+        log.info("backend %s agrees with the golden parts: %s", name, found)
+        return backend
+
+    def first(self, names: tuple[str, ...]) -> Backend:
+        """The first of `names` that starts and agrees. Raises BackendError with what each of them said."""
+        refused = []
+        for name in names:
+            try:
+                return self.agreeing(name)
+            except BackendError as error:
+                refused.append(str(error))
+        raise BackendError("no backend can be used: " + "; ".join(refused))
+
+    def fastest(self) -> Backend:
+        """CUDA where there is a device; else the CPU backend that was, or now is, measured as the fastest."""
+        if _has_nvidia_device():
+            try:
+                return self.first(("torch-cuda", "onnx-cuda"))
+            except BackendError as error:
+                log.warning("a GPU is there but not used: %s", error)
+        remembered = self._remembered()
+        if remembered:
+            try:
+                return self.agreeing(remembered)
+            except BackendError as error:
+                log.warning("the backend of the last start cannot be used: %s", error)
+        best = max(self._measured(), default=None, key=lambda pair: pair[0])
+        if best is None:
+            return self.first(("openvino-fp32", "onnx-cpu", "torch-cpu"))
+        self._remember(best[1].name)
+        return best[1]
+
+    def _measured(self) -> Iterator[tuple[float, Backend]]:
+        for names in (_openvino_precisions(), ("onnx-cpu",)):
+            try:
+                backend = self.first(names)
+            except BackendError as error:
+                log.warning("%s", error)
+                continue
+            rate = _rate(backend, self._bundle)
+            log.info("backend %s: %.0f crops/s", backend.name, rate)
+            yield rate, backend
+
+    def _open(self, name: str) -> Backend:
+        runtime, _, kind = name.partition("-")
+        package = _PACKAGES[runtime]
+        if importlib.util.find_spec(package) is None:
+            raise BackendError(f"{name}: {package} is not installed: pip install {package}")
+        match name:
+            case "openvino-fp32" | "openvino-bf16":
+                from vision.backends.openvino import OpenvinoBackend  # noqa: PLC0415 - one runtime in memory
+
+                return OpenvinoBackend(self._graph(), "bf16" if kind == "bf16" else "fp32", self._threads)
+            case "onnx-cpu" | "onnx-cuda" | "onnx-tensorrt":
+                from vision.backends.onnx import OnnxBackend  # noqa: PLC0415
+
+                device = "cuda" if kind == "cuda" else "tensorrt" if kind == "tensorrt" else "cpu"
+                return OnnxBackend(self._graph(), device, self._threads, self._cache_dir)
+            case _:
+                raise BackendError(f"{name}: unknown")
+
+    def _graph(self) -> bytes:
+        return graph_bytes(self._bundle, self._cache_dir)
+
+    def _choice_file(self) -> Path | None:
+        return self._cache_dir / f"backend-{self._bundle.model_id}" if self._cache_dir else None
+
+    def _circumstances(self) -> dict[str, str | int]:
+        return {
+            "bundle": self._bundle.hash,
+            "cpu": _cpu_model(),
+            "threads": self._threads,
+            **{package: _version(package) for package in _PACKAGES.values()},
+        }
+
+    def _remembered(self) -> str:
+        file = self._choice_file()
+        kept = read_sealed(file) if file else None
+        if kept is None:
+            return ""
+        said = json.loads(kept)
+        return str(said.pop("choice")) if said == {**self._circumstances(), "choice": said["choice"]} else ""
+
+    def _remember(self, name: str) -> None:
+        file = self._choice_file()
+        if file:
+            write_sealed(file, json.dumps({**self._circumstances(), "choice": name}).encode())
+
+
+def _rate(backend: Backend, bundle: Bundle) -> float:
+    """Crops a second in batches of eight, the better of two after one to warm up."""
+    crops = np.zeros((_BATCH, *bundle.recipe.crop_shape[1:]), np.uint8)
+    backend.score(crops)
+    times = []
+    for _ in range(2):
+        begun = clock.monotonic()
+        backend.score(crops)
+        times.append(clock.monotonic() - begun)
+    return _BATCH / max(min(times), 1e-9)
+
+
+def _openvino_precisions() -> tuple[str, ...]:
+    """bf16 does twice the arithmetic of fp32 where the CPU has it, and is emulated where not."""
+    flags = _cpu_facts().get("flags", "").split()
+    return ("openvino-bf16", "openvino-fp32") if {"avx512_bf16", "amx_bf16"} & set(flags) else ("openvino-fp32",)
+
+
+def _cpu_facts() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").split("\n\n", 1)[0].splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in lines)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _cpu_model() -> str:
+    return _cpu_facts().get("model name", "") or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _has_nvidia_device() -> bool:
+    """Asked of the kernel: asking torch would load it into a daemon that may do without."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()

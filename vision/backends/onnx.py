@@ -1,0 +1,59 @@
+"""ONNX Runtime: the CPU anywhere, CUDA and TensorRT where onnxruntime-gpu is installed.
+
+The CUDA and TensorRT providers have not been run on a GPU.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from inspection.errors import BackendError
+from inspection.frame import CropPixels
+
+Device = Literal["cpu", "cuda", "tensorrt"]
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+
+class OnnxBackend:
+    """One session. `threads` 0 means one for each core."""
+
+    def __init__(self, graph: bytes, device: Device, threads: int = 0, cache_dir: Path | None = None) -> None:
+        provider = _PROVIDERS[device]
+        if provider not in onnxruntime.get_available_providers():
+            raise BackendError(
+                f"onnx-{device}: this onnxruntime has no {provider}: install onnxruntime-gpu, or choose another backend"
+            )
+        self.name = f"onnx-{device}"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # A spinning pool takes the cores from cameras and broker between two batches.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(graph, options, providers=_providers(device, cache_dir))
+        except Exception as error:  # noqa: BLE001 - its errors share no base class of their own
+            raise BackendError(f"{self.name}: the graph cannot be loaded: {error}") from error
+        if provider not in self._session.get_providers():
+            raise BackendError(f"{self.name}: {provider} did not start: see that driver and CUDA libraries match")
+
+    def score(self, crops: CropPixels) -> NDArray[np.float32]:
+        """P(defect), float32 [n]."""
+        scores: NDArray[np.float32] = self._session.run(["score"], {"crops": np.ascontiguousarray(crops)})[0]
+        return scores
+
+
+def _providers(device: Device, cache_dir: Path | None) -> list[tuple[str, dict[str, Any]]]:
+    chosen: list[tuple[str, dict[str, Any]]] = []
+    if device == "tensorrt":
+        kept = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache_dir)} if cache_dir else {}
+        chosen.append((_PROVIDERS["tensorrt"], {"trt_fp16_enable": True, **kept}))
+    if device in {"cuda", "tensorrt"}:
+        chosen.append((_PROVIDERS["cuda"], {"cudnn_conv_algo_search": "HEURISTIC"}))
+    return [*chosen, (_PROVIDERS["cpu"], {})]

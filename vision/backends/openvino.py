@@ -1,0 +1,40 @@
+"""OpenVINO on the CPU, in fp32 or with bf16 arithmetic."""
+
+from typing import Literal
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from inspection.errors import BackendError
+from inspection.frame import CropPixels
+
+Precision = Literal["fp32", "bf16"]
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenvinoBackend:
+    """One compiled model with one stream, its batch dynamic. `threads` 0 means one for each core.
+
+    bf16 needs a CPU with AVX-512 BF16 or AMX; elsewhere OpenVINO emulates it, slowly.
+    """
+
+    def __init__(self, graph: bytes, precision: Precision, threads: int = 0) -> None:
+        self.name = f"openvino-{precision}"
+        config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            # Two pinned processes on one box would sit on the same core.
+            "ENABLE_CPU_PINNING": False,
+            **({"INFERENCE_NUM_THREADS": threads} if threads else {}),
+        }
+        try:
+            core = openvino.Core()
+            self._request = core.compile_model(core.read_model(graph), "CPU", config).create_infer_request()
+        except RuntimeError as error:
+            raise BackendError(f"{self.name}: the graph cannot be compiled: {error}") from error
+
+    def score(self, crops: CropPixels) -> NDArray[np.float32]:
+        """P(defect), float32 [n]."""
+        result = self._request.infer({"crops": np.ascontiguousarray(crops)}, share_inputs=True)
+        return np.array(result["score"], np.float32)

@@ -1,0 +1,62 @@
+"""Built once, used at every later start: the graph of a bundle beside the state, checked by its own sum."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from vision.bundle import Bundle
+
+_GRAPH_FORMAT = "linegate-graph-1"  # raised with every change of what vision.graph builds
+_SUM_BYTES = 32
+
+
+def graph_bytes(bundle: Bundle, cache_dir: Path | None) -> bytes:
+    """The serialised ONNX graph of `bundle`.
+
+    Built (0.3 s, needs `onnx`) where the cache has none for these weights and this recipe, or has a damaged one.
+    A cache that cannot be written costs time, nothing else.
+    """
+    if cache_dir is None:
+        return _built(bundle)
+    key = f"{_GRAPH_FORMAT} {bundle.weights_hash} {bundle.temperature!r} {bundle.recipe.model_dump_json()}"
+    file = cache_dir / f"graph-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    kept = read_sealed(file)
+    if kept is not None:
+        return kept
+    graph = _built(bundle)
+    write_sealed(file, graph)
+    return graph
+
+
+def _built(bundle: Bundle) -> bytes:
+    from vision.graph import build_graph  # noqa: PLC0415 - a start on a warm cache needs no onnx in memory
+
+    return bytes(build_graph(bundle).SerializeToString())
+
+
+def read_sealed(file: Path) -> bytes | None:
+    """The content of a file of `write_sealed`; None where it is not there, damaged or not readable."""
+    try:
+        raw = file.read_bytes()
+    except OSError:
+        return None
+    content = raw[_SUM_BYTES:]
+    return content if hashlib.sha256(content).digest() == raw[:_SUM_BYTES] else None
+
+
+def write_sealed(file: Path, content: bytes) -> None:
+    """Put `content` behind its sha256, whole or not at all. Does nothing where the folder cannot be written."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    except OSError:
+        return
+    staged = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(hashlib.sha256(content).digest())
+            stream.write(content)
+        staged.replace(file)
+    except OSError:
+        staged.unlink(missing_ok=True)

@@ -1,0 +1,133 @@
+"""The ONNX graph of a bundle, built from its weights without torch.
+
+Everything that can be computed beforehand is: the batch norms go into the convolutions, the normalisation and the
+copying of gray into three channels into the first one, the temperature and the softmax of two classes into one
+weighted sum and a sigmoid. What remains is uint8 crops in, P(defect) out.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnx.checker import check_model
+
+from vision.bundle import Bundle
+from vision.recipe import Recipe
+from vision.weights import LAYERS, Tensors
+
+OPSET = 17
+IR_VERSION = 8
+
+_EPSILON = 1e-5  # of torch.nn.BatchNorm2d
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], name: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
+
+    def conv(self, data: str, name: str, weight: NDArray[Any], bias: NDArray[Any] | None, stride: int) -> str:
+        """A square convolution that keeps the size but for its stride."""
+        inputs = [data, self.constant(f"{name}.weight", weight.astype(np.float32))]
+        if bias is not None:
+            inputs.append(self.constant(f"{name}.bias", bias.astype(np.float32)))
+        side = weight.shape[2]
+        return self.node(
+            "Conv", inputs, name, kernel_shape=[side, side], strides=[stride, stride], pads=[side // 2] * 4
+        )
+
+
+def build_graph(bundle: Bundle) -> Any:
+    """The onnx.ModelProto: input `crops` uint8 [N, C, size, size], output `score` float32 [N].
+
+    C is 1 for a gray recipe, 3 (blue, green, red) for one in colour.
+    """
+    tensors, recipe = bundle.tensors(), bundle.recipe
+    graph = _Builder()
+    data = _stem(graph, tensors, recipe)
+    for number, _, stride in LAYERS:
+        for block in (0, 1):
+            data = _block(graph, tensors, f"layer{number}.{block}", data, stride if block == 0 else 1)
+    data = graph.node("Flatten", [graph.node("GlobalAveragePool", [data], "pool")], "features")
+    # softmax(z / T)[1] of two classes = sigmoid((z1 - z0) / T)
+    weight = (tensors["fc.weight"][1] - tensors["fc.weight"][0]) / bundle.temperature
+    bias = (tensors["fc.bias"][1] - tensors["fc.bias"][0]) / bundle.temperature
+    operands = [
+        data,
+        graph.constant("fc.weight", weight.astype(np.float32)[None, :]),
+        graph.constant("fc.bias", np.asarray([bias], np.float32)),
+    ]
+    data = graph.node("Sigmoid", [graph.node("Gemm", operands, "logit", transB=1)], "probability")
+    graph.node("Reshape", [data, graph.constant("flat", np.asarray([-1], np.int64))], "score")
+    channels = recipe.crop_shape[1]
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "linegate-resnet18",
+            [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["N", channels, recipe.size, recipe.size])],
+            [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
+            graph.constants,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="linegate",
+    )
+    check_model(model)
+    return model
+
+
+def folded_norm(tensors: Tensors, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A batch norm in inference as scale and shift by channel, float64."""
+    scale = tensors[f"{name}.weight"].astype(np.float64) / np.sqrt(
+        tensors[f"{name}.running_var"].astype(np.float64) + _EPSILON
+    )
+    return scale, tensors[f"{name}.bias"] - tensors[f"{name}.running_mean"] * scale
+
+
+def folded_stem(tensors: Tensors, recipe: Recipe) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """conv1, bn1 and the normalisation as one convolution of raw pixels: weight, and bias [64, size/2, size/2].
+
+    conv1(norm(x)) = Z(x) * sum_c Wc / (255 sc) - Z(1) * sum_c Wc mc / sc, with Z the zero padding. Padding comes
+    after the normalisation, so near the border fewer taps see the mean: the second term is a map, not a number.
+    """
+    scale, shift = folded_norm(tensors, "bn1")
+    kernel = tensors["conv1.weight"].astype(np.float64) * scale[:, None, None, None]
+    mean, std = np.asarray(recipe.mean), np.asarray(recipe.std)
+    weight = kernel / (255.0 * std)[None, :, None, None]
+    weight = weight[:, ::-1] if recipe.color else weight.sum(axis=1, keepdims=True)
+    offset = (kernel * (mean / std)[None, :, None, None]).sum(axis=1)
+    taps = 2 * np.arange(recipe.size // 2)[:, None] + np.arange(7)[None, :] - 3
+    inside = ((taps >= 0) & (taps < recipe.size)).astype(np.float64)
+    seen = np.einsum("ih,jw,ohw->oij", inside, inside, offset, optimize=True)
+    return weight, shift[:, None, None] - seen
+
+
+def _stem(graph: _Builder, tensors: Tensors, recipe: Recipe) -> str:
+    weight, bias = folded_stem(tensors, recipe)
+    data = graph.node("Cast", ["crops"], "pixels", to=TensorProto.FLOAT)
+    data = graph.conv(data, "conv1", weight, None, stride=2)
+    data = graph.node("Add", [data, graph.constant("conv1.map", bias.astype(np.float32)[None])], "conv1.shifted")
+    data = graph.node("Relu", [data], "relu1")
+    return graph.node("MaxPool", [data], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+
+
+def _block(graph: _Builder, tensors: Tensors, name: str, data: str, stride: int) -> str:
+    def conv(source: str, conv_name: str, norm_name: str, by: int) -> str:
+        scale, shift = folded_norm(tensors, norm_name)
+        weight = tensors[f"{conv_name}.weight"] * scale[:, None, None, None]
+        return graph.conv(source, conv_name, weight, shift, by)
+
+    first = graph.node("Relu", [conv(data, f"{name}.conv1", f"{name}.bn1", stride)], f"{name}.relu1")
+    second = conv(first, f"{name}.conv2", f"{name}.bn2", 1)
+    if f"{name}.downsample.0.weight" in tensors:
+        data = conv(data, f"{name}.downsample.0", f"{name}.downsample.1", stride)
+    return graph.node("Relu", [graph.node("Add", [second, data], f"{name}.sum")], f"{name}.relu2")
