@@ -1,0 +1,191 @@
+"""The worker's child process: the messages, what runs in it, and the parent's handle of it."""
+
+import asyncio
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection import clock
+from inspection.errors import BackendError, BundleError
+from vision.arena import Arena
+from vision.classifier import Backend
+
+Opener = Callable[[], Backend]
+"""Opens the backend, in the child. Picklable. Raises BundleError or BackendError for an unusable model."""
+
+MEASURE_FOR_S = 0.1
+LEAVE_S = 0.5
+DIE_S = 5.0
+PR_SET_PDEATHSIG = 1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The backend is open and warm. `seconds_by_batch`: index 0 is batch 1."""
+
+    backend: str
+    seconds_by_batch: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpened:
+    """The child ends. `invalid`: the model is at fault, so that another try will hardly help."""
+
+    detail: str
+    invalid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A batch: the first `size` slots of `place`."""
+
+    id: int
+    place: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the backend gave for a job, unchecked: float32. `seconds` is the time of the computation."""
+
+    id: int
+    scores: NDArray[np.float32]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The backend raised."""
+
+    id: int
+    detail: str
+
+
+FromChild = Opened | NotOpened | Answer | Failed
+
+
+def serve(opener: Opener, arena: Arena, pipe: Connection, parent: int) -> None:
+    """Run in the child: open, warm up, then score batches until the parent's end of the pipe closes."""
+    _live_no_longer_than(parent)
+    for number in _SIGNALS:  # the daemon ends the worker, not Ctrl-C nor a stop of the whole service
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone, or no longer wants us
+        try:
+            backend = opener()
+            curve = warm_up(backend, arena.slots[0])
+        except Exception as error:  # noqa: BLE001 - the outermost loop of this process
+            invalid = isinstance(error, (BundleError, BackendError))
+            pipe.send(NotOpened(str(error) if invalid else _told(error), invalid))
+            return
+        pipe.send(Opened(backend.name, curve))
+        while True:
+            pipe.send(_answer(backend, arena, pipe.recv()))
+
+
+def warm_up(backend: Backend, slots: NDArray[np.uint8]) -> list[float]:
+    """Run every batch size once unmeasured, then up to three times; the median seconds of each size.
+
+    `slots`: uint8 [max_batch, channels, height, width]. Raises BackendError when the backend does not give
+    one score for each crop.
+    """
+    slots[:] = 128  # mid-grey: zeros could meet a shortcut for empty pictures
+    curve = []
+    for size in range(1, len(slots) + 1):
+        crops = slots[:size]
+        scores = np.asarray(backend.score(crops))
+        if scores.shape != (size,):
+            raise BackendError(f"{backend.name} gave scores of shape {scores.shape} for {size} crops")
+        times: list[float] = []
+        while len(times) < 3 and sum(times) < MEASURE_FOR_S:
+            began = clock.monotonic()
+            backend.score(crops)
+            times.append(clock.monotonic() - began)
+        curve.append(sorted(times)[len(times) // 2])
+    return curve
+
+
+def _answer(backend: Backend, arena: Arena, job: Job) -> Answer | Failed:
+    began = clock.monotonic()
+    try:
+        scores = np.asarray(backend.score(arena.slots[job.place, : job.size]), np.float32)
+    except Exception as error:  # noqa: BLE001 - the outermost loop of this process
+        return Failed(job.id, _told(error))
+    return Answer(job.id, scores, clock.monotonic() - began)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+def _live_no_longer_than(parent: int) -> None:
+    """Have the kernel kill this process with its parent: a child stuck in a driver sees no closed pipe."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call above
+        os._exit(1)
+
+
+class Child:
+    """The parent's handle of one child.
+
+    Made on the event loop's thread, which must last as long as the process: the kernel ends the child with
+    the thread that started it.
+    """
+
+    def __init__(self, opener: Opener, arena: Arena) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=serve, args=(opener, arena, theirs, os.getpid()), name="linegate-worker", daemon=True
+        )
+        # A signal that comes before the child ignores it must not end it with a traceback.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            theirs.close()
+        self.pid = self._process.pid
+
+    def send(self, job: Job) -> None:
+        """Never blocks: a job is a hundred bytes and no more are under way than there are places."""
+        with contextlib.suppress(OSError):  # it has just died: the reader of the pipe is told, and tells
+            self.pipe.send(job)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    async def end(self) -> int | None:
+        """Close the pipe, wait for the child to leave, kill it when it does not; its exit code.
+
+        None when even SIGKILL did not end it (stuck in a driver): it is left to the kernel, because waiting
+        would hold up the line. It only ever reads the arena.
+        """
+        self.pipe.close()
+        gone = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._process.sentinel, gone.set)
+        try:
+            for patience in (LEAVE_S, DIE_S):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await gone.wait()
+                        break
+                self._process.kill()
+        finally:
+            loop.remove_reader(self._process.sentinel)
+            self._process.kill()
+        if not gone.is_set():
+            return None
+        self._process.join()
+        code = self._process.exitcode
+        self._process.close()
+        return code
