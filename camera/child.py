@@ -1,0 +1,240 @@
+"""Runs one camera in a process of its own: grab, health, crop, and into the ring.
+
+The process may hang in a driver or be killed at any point; it holds nothing that its parent needs. It ends
+with its parent: by the parent-death signal, and by the end of the socket where a thread sees it first.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+
+from camera.camera import Camera
+from camera.health import Health
+from camera.kinds import CameraConfig, open_camera
+from camera.messages import Alive, Ended, Gone, Opened, Seen, Taken, Unusable, Wanted, receive, send
+from camera.ring import Ring
+from inspection import clock
+from inspection.errors import CameraError, PictureError
+from inspection.frame import Capture, CropPixels, Frame, Missed, Pixels
+from inspection.verdict import Reason
+
+_PR_SET_PDEATHSIG = 1
+_ALIVE_EVERY_S = 0.2
+_DETAIL_CHARACTERS = 500
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that the child is given. `size` [height, width] is what earlier pictures of a live camera had."""
+
+    name: str
+    config: CameraConfig
+    triggered: bool
+    prepare: Callable[[Pixels, int], CropPixels]
+    size: tuple[int, int] | None
+    parent: int
+    sock: socket.socket
+    frames: Ring
+    crops: Ring
+
+
+class Requests:
+    """Pictures that the parent wants, oldest first. A thread listens, because a driver may block the main one."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._waiting: deque[Wanted] = deque()
+        self._arrived = threading.Semaphore(0)
+        threading.Thread(target=self._listen, name="requests", daemon=True).start()
+
+    def wait(self) -> Wanted:
+        """The oldest request; blocks until there is one."""
+        self._arrived.acquire()
+        return self._waiting.popleft()
+
+    def before(self, captured: float) -> Wanted | None:
+        """The oldest request that a picture exposed at `captured` answers; None when there is none."""
+        if self._waiting and self._waiting[0].since <= captured:
+            return self.wait()
+        return None
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                message = receive(self._sock)
+            except OSError:
+                message = None
+            if not isinstance(message, Wanted):
+                os._exit(0)
+            self._waiting.append(message)
+            self._arrived.release()
+
+
+class Child:
+    """The camera's main loop, in one of three shapes: asked for each picture, paced, or as the camera gives them."""
+
+    def __init__(self, setup: Setup, camera: Camera) -> None:
+        self._setup = setup
+        self._camera = camera
+        self._requests = Requests(setup.sock)
+        config = setup.config
+        self._health = Health(
+            config.health, frozen_after=config.frozen_after, same_size=config.same_size, size=setup.size
+        )
+
+    def run(self) -> None:
+        """Until the source has no more pictures. Raises CameraError."""
+        captures = self._camera.captures()
+        if not self._camera.streaming:
+            if self._setup.triggered:
+                self._asked(captures)
+            else:
+                self._paced(captures)
+        elif self._setup.triggered and not self._setup.config.hardware_trigger:
+            self._latest(captures)
+        else:
+            self._streamed(captures)
+
+    def _asked(self, captures: Iterator[Capture]) -> None:
+        while True:
+            wanted = self._requests.wait()
+            if clock.monotonic() > wanted.deadline:
+                self._unusable(self._expired(), wanted.request)
+                continue
+            capture = next(captures, None)
+            if capture is None:
+                return
+            self._hand_over(capture, wanted.request)
+
+    def _paced(self, captures: Iterator[Capture]) -> None:
+        interval = 1 / (self._setup.config.pace_hz or 1.0)
+        due = clock.monotonic()
+        for capture in captures:
+            self._hand_over(capture, 0)
+            due = max(due + interval, clock.monotonic() - interval)
+            _sleep_until(due)
+
+    def _latest(self, captures: Iterator[Capture]) -> None:
+        told = clock.monotonic()
+        for capture in captures:
+            wanted = self._requests.before(capture.captured)
+            if wanted is not None:
+                self._hand_over(capture, wanted.request)
+                told = clock.monotonic()
+                continue
+            if isinstance(capture, Frame):
+                self._health.watch(capture)
+            if clock.monotonic() - told > _ALIVE_EVERY_S:
+                send(self._setup.sock, Alive())
+                told = clock.monotonic()
+
+    def _streamed(self, captures: Iterator[Capture]) -> None:
+        interval = 1 / self._setup.config.pace_hz if self._setup.config.pace_hz else 0.0
+        due = told = clock.monotonic()
+        for capture in captures:
+            now = clock.monotonic()
+            if self._setup.config.hardware_trigger or now >= due:
+                self._hand_over(capture, 0)
+                due = max(due + interval, now)
+                told = now
+                continue
+            if isinstance(capture, Frame):
+                self._health.watch(capture)
+            if now - told > _ALIVE_EVERY_S:
+                send(self._setup.sock, Alive())
+                told = now
+
+    def _hand_over(self, capture: Capture, request: int) -> None:
+        if isinstance(capture, Missed):
+            self._unusable(capture, request)
+            return
+        try:
+            self._check(capture)
+            crops = self._setup.prepare(capture.pixels, capture.bit_depth)
+            place = self._setup.crops.write(crops)
+        except _Unfit as unfit:
+            self._unusable(_missed(capture, unfit.reason, unfit.detail), request)
+        except (PictureError, ValueError) as error:
+            self._unusable(_missed(capture, Reason.DECODE_ERROR, str(error)), request)
+        else:
+            taken = Taken(
+                request,
+                place,
+                capture.number,
+                capture.captured,
+                clock.monotonic(),
+                capture.source,
+                capture.label,
+            )
+            send(self._setup.sock, taken)
+
+    def _check(self, frame: Frame) -> None:
+        """Show the picture to the parent as soon as it is one, then raise _Unfit if it must not be judged."""
+        problem = self._health.malformed(frame)
+        if problem is None:
+            self._show(frame)
+            problem = self._health.unfit(frame)
+        if problem is not None:
+            raise _Unfit(*problem)
+
+    def _show(self, frame: Frame) -> None:
+        place = self._setup.frames.write(frame.pixels)
+        seen = Seen(place, frame.number, frame.captured, frame.bit_depth, frame.source, frame.label)
+        send(self._setup.sock, seen)
+
+    def _expired(self) -> Missed:
+        return Missed(self._setup.name, 0, Reason.MISSED_TRIGGER, clock.monotonic(), "asked too late")
+
+    def _unusable(self, missed: Missed, request: int) -> None:
+        send(self._setup.sock, Unusable(request, missed))
+
+
+class _Unfit(Exception):  # noqa: N818 - a finding, not a fault
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+def main(setup: Setup) -> None:
+    """The child's whole life."""
+    _die_with(setup.parent)
+    cv2.setNumThreads(1)
+    try:
+        camera = open_camera(setup.name, setup.config, triggered=setup.triggered)
+        try:
+            send(setup.sock, Opened(camera.streaming))
+            Child(setup, camera).run()
+        finally:
+            camera.close()
+        send(setup.sock, Ended())
+    except CameraError as error:
+        send(setup.sock, Gone(error.reason, error.detail[:_DETAIL_CHARACTERS]))
+    except Exception as error:  # noqa: BLE001 - the outermost loop: the parent opens the camera anew and tells why
+        detail = f"{type(error).__name__}: {error}"
+        send(setup.sock, Gone(Reason.CAMERA_LOST, detail[:_DETAIL_CHARACTERS]))
+
+
+def _missed(frame: Frame, reason: Reason, detail: str) -> Missed:
+    return Missed(
+        frame.camera, frame.number, reason, frame.captured, detail[:_DETAIL_CHARACTERS], frame.source
+    )
+
+
+def _die_with(parent: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def _sleep_until(due: float) -> None:
+    wait = due - clock.monotonic()
+    if wait > 0:
+        threading.Event().wait(wait)

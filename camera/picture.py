@@ -1,0 +1,149 @@
+"""Reads one picture file, with caps on bytes and pixels that hold before any memory is taken for it.
+
+Rules, each of them tested:
+
+- JPEG, PNG, BMP and TIFF are read; anything else, an empty file and a directory raise PictureError.
+- A file above `max_bytes`, or one whose header tells more than `max_pixels`, or a side of zero, raises
+  PictureError before it is decoded.
+- Gray stays gray; palette, RGB and CMYK become BGR; alpha is dropped and the colours under it stay as stored.
+- 8-bit stays uint8 (a bit depth of 1, 2 or 4 is spread to 0..255); 16-bit stays uint16 with bit depth 16.
+  Floating point raises PictureError.
+- EXIF orientation is ignored: pixels come as the sensor stored them.
+- A JPEG that does not end with its end marker and a PNG with a wrong chunk checksum or without its end chunk
+  are truncated or corrupt: PictureError. (libjpeg alone would give such a picture back, the rest filled with
+  gray.) JPEG has no checksum: damage inside that still decodes cannot be told from a picture.
+"""
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from camera import MAX_PICTURE_PIXELS
+from inspection.errors import PictureError
+from inspection.frame import Pixels
+
+MAX_PICTURE_BYTES = 256 * 2**20
+
+_JPEG_END = b"\xff\xd9"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_NOT_FRAMES = (0xC4, 0xC8, 0xCC)
+_TIFF_SIDES = {256: "width", 257: "height"}
+
+
+def read_picture(
+    path: Path, *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = MAX_PICTURE_PIXELS
+) -> tuple[Pixels, int]:
+    """Pixels [h, w] gray or [h, w, 3] BGR, uint8 or uint16, and their bit depth. Raises PictureError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror}") from error
+    try:
+        return decode(data, max_bytes=max_bytes, max_pixels=max_pixels)
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
+
+
+def decode(
+    data: bytes, *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = MAX_PICTURE_PIXELS
+) -> tuple[Pixels, int]:
+    """`read_picture` for the bytes of a file."""
+    if not data:
+        raise PictureError("the file is empty")
+    if len(data) > max_bytes:
+        raise PictureError(f"the file has more than {max_bytes} bytes")
+    try:
+        width, height = _sides(data)
+    except (struct.error, IndexError) as error:
+        raise PictureError("the header is truncated") from error
+    if width <= 0 or height <= 0:
+        raise PictureError(f"the picture has no pixels ({width}x{height})")
+    if width * height > max_pixels:
+        raise PictureError(f"{width}x{height} is more than {max_pixels} pixels")
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise PictureError(f"the decoder failed: {error.err}") from error
+    if pixels is None or pixels.size == 0:
+        raise PictureError("the picture cannot be decoded")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise PictureError(f"pixels of type {pixels.dtype} are not supported")
+    pixels.flags.writeable = False
+    return pixels, 8 if pixels.dtype == np.uint8 else 16
+
+
+def _sides(data: bytes) -> tuple[int, int]:
+    """Width and height as the header tells them. Raises PictureError for a format or a damage we do not read."""
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg_sides(data)
+    if data.startswith(_PNG_SIGNATURE):
+        return _png_sides(data)
+    if data.startswith(b"BM"):
+        return _bmp_sides(data)
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return _tiff_sides(data)
+    raise PictureError("not a JPEG, PNG, BMP or TIFF file")
+
+
+def _jpeg_sides(data: bytes) -> tuple[int, int]:
+    if not data.rstrip(b"\0").endswith(_JPEG_END):
+        raise PictureError("the JPEG is truncated: its end marker is missing")
+    at = 2
+    while True:
+        if data[at] != 0xFF:
+            raise PictureError("the JPEG is corrupt: a segment does not begin with a marker")
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NOT_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        if marker in (0xD9, 0xDA):
+            raise PictureError("the JPEG is corrupt: it has no frame header")
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        at += 2 + length
+
+
+def _png_sides(data: bytes) -> tuple[int, int]:
+    view = memoryview(data)
+    at = len(_PNG_SIGNATURE)
+    sides = (0, 0)
+    while True:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 8 + length
+        (checksum,) = struct.unpack_from(">I", data, end)
+        if zlib.crc32(view[at + 4 : end]) != checksum:
+            raise PictureError("the PNG is corrupt: a checksum is wrong")
+        if kind == b"IHDR":
+            width, height = struct.unpack_from(">II", data, at + 8)
+            sides = (width, height)
+        if kind == b"IEND":
+            return sides
+        at = end + 4
+
+
+def _bmp_sides(data: bytes) -> tuple[int, int]:
+    (told,) = struct.unpack_from("<I", data, 2)
+    if told > len(data):
+        raise PictureError("the BMP is truncated")
+    width, height = struct.unpack_from("<ii", data, 18)
+    return width, abs(height)
+
+
+def _tiff_sides(data: bytes) -> tuple[int, int]:
+    order = "<" if data.startswith(b"II") else ">"
+    (directory,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, directory)
+    sides = {"width": 0, "height": 0}
+    for entry in range(entries):
+        at = directory + 2 + 12 * entry
+        tag, kind = struct.unpack_from(order + "HH", data, at)
+        if tag in _TIFF_SIDES:
+            (sides[_TIFF_SIDES[tag]],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)
+    return sides["width"], sides["height"]

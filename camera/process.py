@@ -1,0 +1,304 @@
+"""A camera in a killable child, as the station sees it.
+
+The driver, the health check and the crop run in the child; only crops and messages reach this process, which
+never waits for a camera. A child that owes a picture and gives none, or ends, is replaced after a growing
+pause, and all that was asked of it is answered with the reason.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+from typing import assert_never
+
+from camera.child import Setup
+from camera.kinds import CameraConfig
+from camera.messages import Alive, Ended, Gone, Opened, Seen, Taken, ToParent, Unusable, Wanted
+from camera.ring import Ring
+from camera.running import Running
+from inspection import clock
+from inspection.errors import NoImage
+from inspection.frame import CropPixels, Crops, Frame, Missed, Pixels
+from inspection.probe import Probe
+from inspection.verdict import Reason
+
+MAX_OUTSTANDING = 64
+RESTART_FLOOR_S = 0.5
+HEALTHY_AFTER_S = 10.0
+
+_LOOK_EVERY_S = 0.1
+_MISSES_BEFORE_RESTART = 3
+
+
+class CameraProcess:
+    """One camera of one station. `up` tells whether it is open; `frames` counts pictures handed over."""
+
+    def __init__(
+        self,
+        station: str,
+        name: str,
+        config: CameraConfig,
+        prepare: Callable[[Pixels, int], CropPixels],
+        *,
+        crop_shape: tuple[int, int, int, int],
+        triggered: bool,
+        probe: Probe,
+        on_capture: Callable[[Crops | Missed], None],
+    ) -> None:
+        """`prepare` runs in the child and must be picklable; its crops are at most `crop_shape` large.
+
+        On a triggered station pictures come only through `shoot`; on a free-running one every picture goes to
+        `on_capture` on the event loop, and so does one Missed for each time the camera is lost.
+        """
+        self.up = False
+        self.frames = 0
+        self._station = station
+        self._name = name
+        self._config = config
+        self._prepare = prepare
+        self._crop_bytes = prod(crop_shape)
+        self._triggered = triggered
+        self._probe = probe
+        self._on_capture = on_capture
+        self._child: Running | None = None
+        self._streaming = False
+        self._down = (Reason.CAMERA_LOST, "not open yet")
+        self._size: tuple[int, int] | None = None
+        self._seen: Seen | None = None
+        self._number = 0
+        self._base = 0
+        self._last_request = 0
+        self._open: dict[int, asyncio.Future[Crops | Missed]] = {}
+        self._early: deque[tuple[float, Crops | Missed]] = deque()
+        self._owed_since: float | None = None
+        self._misses = 0
+        self._heard = 0.0
+        self._over: asyncio.Future[Gone | Ended] | None = None
+
+    async def run(self) -> None:
+        """Until cancelled: start a child, watch it, start the next one after a pause."""
+        pause = RESTART_FLOOR_S
+        while True:
+            started = clock.monotonic()
+            end = await self._life()
+            if isinstance(end, Ended):
+                await asyncio.Event().wait()
+                return
+            self._probe.child_restarted(f"camera:{self._station}/{self._name}", f"{end.reason} {end.detail}")
+            if clock.monotonic() - started > HEALTHY_AFTER_S:
+                pause = RESTART_FLOOR_S
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, self._config.restart_max_s)
+
+    async def shoot(self, deadline: float) -> Crops:
+        """One picture, exposed after this call, before `deadline` (monotonic seconds). Any number may be open.
+
+        With a hardware trigger, the picture that belongs to this call. Raises NoImage: camera_lost,
+        camera_stalled, a frame_ reason, decode_error, overload, or missed_trigger when no picture came in
+        time.
+        """
+        capture = await self._shot(deadline)
+        if isinstance(capture, Missed):
+            self._probe.frame_missed(self._station, self._name, capture.reason)
+            raise NoImage(capture)
+        self._count()
+        return capture
+
+    def picture(self) -> Frame | None:
+        """A copy of the last whole picture, fit to be judged or not; None when there is none."""
+        if self._child is None or self._seen is None:
+            return None
+        seen = self._seen
+        pixels = self._child.frames.read(seen.place)
+        if pixels is None:
+            return None
+        pixels.flags.writeable = False
+        number = self._base + seen.number
+        return Frame(self._name, number, pixels, seen.captured, seen.bit_depth, seen.source, seen.label)
+
+    async def _shot(self, deadline: float) -> Crops | Missed:
+        now = clock.monotonic()
+        if self._child is None or not self.up:
+            return self._missed(*self._down)
+        if len(self._open) >= MAX_OUTSTANDING:
+            return self._missed(Reason.OVERLOAD, f"{MAX_OUTSTANDING} pictures are outstanding")
+        if self._early:
+            return self._early.popleft()[1]
+        self._last_request += 1
+        request = self._last_request
+        answer: asyncio.Future[Crops | Missed] = asyncio.get_running_loop().create_future()
+        if self._owed_since is None:
+            self._owed_since = now
+        self._open[request] = answer
+        try:
+            if self._config.hardware_trigger:
+                deadline = min(deadline, now + self._config.trigger_slack_s)
+            else:
+                self._child.ask(Wanted(request, now, deadline))
+            async with asyncio.timeout(max(deadline - now, 0)):
+                return await answer
+        except OSError:
+            return self._missed(Reason.OVERLOAD, "the camera's process does not listen")
+        except TimeoutError:
+            self._misses += 1
+            return self._missed(Reason.MISSED_TRIGGER, "no picture in time")
+        finally:
+            self._open.pop(request, None)
+
+    async def _life(self) -> Gone | Ended:
+        """One child from start to end, and why it ended."""
+        self._base = self._number
+        self._owed_since = None
+        self._misses = 0
+        self._heard = clock.monotonic()
+        self._over = over = asyncio.get_running_loop().create_future()
+        frame_bytes = self._config.max_frame_mb * 2**20
+        child = self._child = Running(self._setup, frame_bytes=frame_bytes, crop_bytes=self._crop_bytes)
+        end: Gone | Ended = Gone(Reason.SHUTDOWN, "closed")
+        try:
+            with child.reading(self._heed, self._vanished):
+                end = await self._watch(over)
+        finally:
+            self._fall(end)
+            self._child = None
+            how = await child.close()
+        if isinstance(end, Gone) and not end.detail:
+            return Gone(end.reason, f"its process ended: {how}")
+        return end
+
+    def _setup(self, sock: socket.socket, frames: Ring, crops: Ring) -> Setup:
+        size = self._size
+        return Setup(
+            self._name, self._config, self._triggered, self._prepare, size, os.getpid(), sock, frames, crops
+        )
+
+    async def _watch(self, over: "asyncio.Future[Gone | Ended]") -> Gone | Ended:
+        while True:
+            await asyncio.wait({over}, timeout=_LOOK_EVERY_S)
+            if over.done():
+                return over.result()
+            late = self._late()
+            if late is not None:
+                return late
+
+    def _late(self) -> Gone | None:
+        """What the camera owes by now and did not give."""
+        now = clock.monotonic()
+        patience = self._config.stall_timeout_s
+        if not self.up:
+            if now - self._heard > self._config.open_timeout_s:
+                return Gone(Reason.CAMERA_LOST, f"not open after {self._config.open_timeout_s:g} s")
+            return None
+        if self._config.hardware_trigger and self._triggered:
+            # Nothing shows that a signal wire lives but the pictures that it brings.
+            owed = self._owed_since if self._misses >= _MISSES_BEFORE_RESTART else None
+        elif self._triggered and not self._streaming:
+            owed = self._owed_since
+        else:
+            owed = self._heard
+            patience += 0 if self._streaming else 1 / (self._config.pace_hz or 1.0)
+        if owed is not None and now - owed > patience:
+            return Gone(Reason.CAMERA_STALLED, f"no picture for {patience:g} s")
+        return None
+
+    def _fall(self, end: Gone | Ended) -> None:
+        """The camera is down: answer all that is open with the reason."""
+        was_up, self.up = self.up, False
+        self._seen = None
+        self._early.clear()
+        if isinstance(end, Gone):
+            self._down = (end.reason, end.detail)
+        else:
+            self._down = (Reason.CAMERA_LOST, "the source has no more pictures")
+        for answer in self._open.values():
+            if not answer.done():
+                answer.set_result(self._missed(*self._down))
+        if was_up:
+            self._probe.camera_up(self._station, self._name, up=False)
+        if was_up and not self._triggered and isinstance(end, Gone) and end.reason is not Reason.SHUTDOWN:
+            self._give(self._missed(*self._down))
+
+    def _vanished(self) -> None:
+        self._end(Gone(Reason.CAMERA_LOST, ""))
+
+    def _end(self, end: Gone | Ended) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_result(end)
+
+    def _heed(self, message: ToParent) -> None:
+        self._heard = clock.monotonic()
+        match message:
+            case Opened():
+                self._streaming = message.streaming
+                self.up = True
+                self._probe.camera_up(self._station, self._name, up=True)
+            case Seen():
+                self._seen = message
+                if self._config.same_size:
+                    self._size = (message.place.shape[0], message.place.shape[1])
+            case Taken():
+                self._answer(message.request, self._crops(message))
+            case Unusable():
+                self._number = self._base + message.missed.number
+                self._answer(message.request, replace(message.missed, number=self._number))
+            case Alive():
+                pass
+            case Gone() | Ended():
+                self._end(message)
+            case _:
+                assert_never(message)
+
+    def _crops(self, taken: Taken) -> Crops | Missed:
+        self._number = self._base + taken.number
+        pixels = self._child.crops.read(taken.place) if self._child else None
+        if pixels is None:
+            detail = "the picture was overwritten before it was read"
+            return Missed(self._name, self._number, Reason.OVERLOAD, taken.captured, detail, taken.source)
+        return Crops(self._name, self._number, pixels, taken.captured, taken.ready, taken.source, taken.label)
+
+    def _answer(self, request: int, capture: Crops | Missed) -> None:
+        self._misses = 0
+        self._owed_since = None
+        if not self._triggered:
+            self._give(capture)
+            return
+        if self._config.hardware_trigger:
+            self._pair(capture)
+            return
+        answer = self._open.pop(request, None)
+        if answer is not None and not answer.done():
+            answer.set_result(capture)
+        if self._open:
+            self._owed_since = self._heard
+
+    def _pair(self, capture: Crops | Missed) -> None:
+        """A picture belongs to the oldest open request; without one it waits a moment for its trigger."""
+        for answer in self._open.values():
+            if not answer.done():
+                answer.set_result(capture)
+                return
+        self._early.append((self._heard, capture))
+        asyncio.get_running_loop().call_later(self._config.trigger_slack_s, self._drop_unmatched)
+
+    def _drop_unmatched(self) -> None:
+        now = clock.monotonic()
+        while self._early and now - self._early[0][0] >= self._config.trigger_slack_s:
+            self._early.popleft()
+            self._probe.frame_unmatched(self._station, self._name)
+
+    def _give(self, capture: Crops | Missed) -> None:
+        if isinstance(capture, Missed):
+            self._probe.frame_missed(self._station, self._name, capture.reason)
+        else:
+            self._count()
+        self._on_capture(capture)
+
+    def _count(self) -> None:
+        self.frames += 1
+        self._probe.frame(self._station, self._name)
+
+    def _missed(self, reason: Reason, detail: str) -> Missed:
+        return Missed(self._name, self._number, reason, clock.monotonic(), detail)

@@ -1,0 +1,99 @@
+"""One child process of a camera, from its start to its end, as the event loop sees it."""
+
+import asyncio
+import multiprocessing
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from camera.child import Setup, main
+from camera.messages import ToParent, Wanted, receive, send
+from camera.ring import Ring
+
+FRAME_SLOTS = 4
+CROP_SLOTS = 32
+
+_MESSAGES_A_TURN = 32
+_KILL_PATIENCE_S = 2.0
+
+
+class Running:
+    """The child, its socket and its two rings: whole frames for the page and the archive, crops for the model."""
+
+    def __init__(
+        self, make_setup: Callable[[socket.socket, Ring, Ring], Setup], *, frame_bytes: int, crop_bytes: int
+    ) -> None:
+        """Starts the process: a few milliseconds. Raises OSError when the machine is out of processes or files."""
+        self.frames = Ring.create(FRAME_SLOTS, frame_bytes)
+        self.crops = Ring.create(CROP_SLOTS, crop_bytes)
+        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._sock.setblocking(False)
+        setup = make_setup(theirs, self.frames, self.crops)
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=main, args=(setup,), name=f"camera {setup.name}", daemon=True)
+        # Inherited by the child: Ctrl-C reaches the whole process group, and the parent decides when a camera
+        # ends.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+        self.pid = self._process.pid
+
+    def ask(self, wanted: Wanted) -> None:
+        """Raises BlockingIOError when the child does not read, OSError when it is gone."""
+        send(self._sock, wanted)
+
+    @contextmanager
+    def reading(self, heed: Callable[[ToParent], None], gone: Callable[[], None]) -> Iterator[None]:
+        """Meanwhile `heed` gets every message, and `gone` is called once the child's end is closed."""
+        loop = asyncio.get_running_loop()
+
+        def readable() -> None:
+            for _ in range(_MESSAGES_A_TURN):
+                try:
+                    message = receive(self._sock)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    message = None
+                if message is None or isinstance(message, Wanted):
+                    loop.remove_reader(self._sock)
+                    gone()
+                    return
+                heed(message)
+
+        loop.add_reader(self._sock, readable)
+        try:
+            yield
+        finally:
+            loop.remove_reader(self._sock)
+
+    async def close(self) -> str:
+        """Kill the child if it still runs, free everything; how it ended, for people."""
+        self._process.kill()
+        # A driver stuck in the kernel can outlive SIGKILL for a while: the line does not wait for it.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_PATIENCE_S):
+                await _readable(self._process.sentinel)
+        self._sock.close()
+        self.frames.close()
+        self.crops.close()
+        self._process.join(0.01)
+        code = self._process.exitcode
+        if code is None:
+            return "still in the kernel"
+        self._process.close()
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+async def _readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    loop.add_reader(fd, event.set)
+    try:
+        await event.wait()
+    finally:
+        loop.remove_reader(fd)

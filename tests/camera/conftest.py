@@ -1,0 +1,107 @@
+"""Stations' cameras for tests, real processes all of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from camera.kinds import CameraConfig
+from camera.process import CameraProcess
+from inspection.frame import CropPixels, Crops, Missed, Pixels
+from inspection.probe import Probe
+from inspection.verdict import Reason
+
+CROP_SHAPE = (1, 1, 32, 32)
+
+
+def corner(pixels: Pixels, bit_depth: int) -> CropPixels:
+    """The upper left corner at 8 bits, first channel: a crop whose pixels tell which picture it came from."""
+    gray = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+    crop = np.zeros(CROP_SHAPE, np.uint8)
+    part = (gray[:32, :32] >> (bit_depth - 8)).astype(np.uint8)
+    crop[0, 0, : part.shape[0], : part.shape[1]] = part
+    return crop
+
+
+@dataclass
+class HeardProbe(Probe):
+    """What the camera told."""
+
+    restarts: list[str] = field(default_factory=list)
+    missed: list[Reason] = field(default_factory=list)
+    frames: int = 0
+    unmatched: int = 0
+    ups: list[bool] = field(default_factory=list)
+
+    def frame(self, station: str, camera: str) -> None:
+        self.frames += 1
+
+    def frame_missed(self, station: str, camera: str, reason: Reason) -> None:
+        self.missed.append(reason)
+
+    def frame_unmatched(self, station: str, camera: str) -> None:
+        self.unmatched += 1
+
+    def camera_up(self, station: str, camera: str, up: bool) -> None:
+        self.ups.append(up)
+
+    def child_restarted(self, child: str, why: str) -> None:
+        self.restarts.append(why)
+
+
+@dataclass
+class Rig:
+    """A running camera and all that it said."""
+
+    process: CameraProcess
+    probe: HeardProbe
+    captures: asyncio.Queue[Crops | Missed]
+
+    async def until_up(self) -> None:
+        await self.until(lambda: self.process.up)
+
+    async def until(self, holds: Callable[[], bool], timeout_s: float = 30) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not holds():
+                await asyncio.sleep(0.01)
+
+    async def next(self, timeout_s: float = 30) -> Crops | Missed:
+        async with asyncio.timeout(timeout_s):
+            return await self.captures.get()
+
+
+StartCamera = Callable[..., AbstractAsyncContextManager[Rig]]
+
+
+@pytest.fixture
+def start_camera() -> StartCamera:
+    @asynccontextmanager
+    async def start(
+        config: CameraConfig,
+        *,
+        triggered: bool = True,
+        prepare: Callable[[Pixels, int], CropPixels] = corner,
+    ) -> AsyncIterator[Rig]:
+        captures: asyncio.Queue[Crops | Missed] = asyncio.Queue()
+        probe = HeardProbe()
+        process = CameraProcess(
+            "station",
+            "camera",
+            config,
+            prepare,
+            crop_shape=CROP_SHAPE,
+            triggered=triggered,
+            probe=probe,
+            on_capture=captures.put_nowait,
+        )
+        task = asyncio.create_task(process.run(), name="camera")
+        try:
+            yield Rig(process, probe, captures)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    return start
