@@ -26,7 +26,16 @@ from inspection.probe import Probe
 from inspection.verdict import Outcome, Reason
 
 STAGES = ("capture", "prepare", "queue", "infer", "publish", "total")
-REFUSALS = ("malformed", "too_large", "duplicate_trigger", "expired", "wrong_session", "retained", "flood")
+REFUSALS = (
+    "malformed",
+    "too_large",
+    "duplicate_trigger",
+    "expired",
+    "wrong_session",
+    "retained",
+    "flood",
+    "not_triggered",
+)
 LOSSES = ("full", "damaged", "shutdown")
 OTHER = "other"
 
@@ -150,25 +159,19 @@ class Metrics(Probe):
 
         edges = tuple(sorted({*_SECONDS, *deadlines.values()}))
         sizes = tuple(sorted({*(2**n for n in range(max_batch.bit_length())), max_batch}))
-        self._late = counter(
-            "verdicts_late", "Verdicts not published: ready too late, or no broker.", "station"
-        )
+        self._late = counter("verdicts_late", "Verdicts not published: ready too late, or no broker.", "station")
         self._refused = counter("triggers_refused", "Triggers refused, by reason.", "station", "reason")
         self._stage = histogram("stage_seconds", "Time of one part in a stage.", edges, "station", "stage")
         self._deadline = gauge("deadline_seconds", "The usual deadline of the station's parts.", "station")
         self._batch = histogram("batch_size", "Crops scored together.", sizes)
         self._inference = histogram("inference_seconds", "Time of one batch on the device.", edges)
-        self._curve = gauge(
-            "batch_latency_seconds", "Latency that the batcher expects, by batch size.", "batch"
-        )
+        self._curve = gauge("batch_latency_seconds", "Latency that the batcher expects, by batch size.", "batch")
         self._queue = gauge("queue_depth", "Things that wait in a bounded queue.", "queue")
         self._restarts = counter("child_restarts", "Child processes started again.", "child", "reason")
         self._up = gauge("camera_up", "1 while the camera gives pictures.", "station", "camera")
         self._frames = counter("frames", "Usable pictures.", "station", "camera")
         self._missed = counter("frames_missed", "Lost or unusable pictures.", "station", "camera", "reason")
-        self._unmatched = counter(
-            "frames_unmatched", "Pictures that no trigger announced.", "station", "camera"
-        )
+        self._unmatched = counter("frames_unmatched", "Pictures that no trigger announced.", "station", "camera")
         self._broker = gauge("broker_connected", "1 while the MQTT link is up.", "link")
         self._callbacks = counter("callback_failures", "Errors caught in MQTT callbacks.", "link")
         self._outbox = gauge("outbox_records", "Records stored and not yet delivered.")
@@ -184,7 +187,7 @@ class Metrics(Probe):
 
         self._why_refused = _Bounded(REFUSALS)
         self._why_lost = _Bounded(LOSSES)
-        self._why_restarted = _Bounded([*Reason], room=8)
+        self._why_restarted = _Bounded([*Reason])
         self._stages = _Bounded(STAGES)
         self._links = _Bounded(links, room=64)
         self._queues = _Bounded((), room=64)
@@ -261,7 +264,8 @@ class Metrics(Probe):
         self._up.labels(station, camera).set(up)
 
     def child_restarted(self, child: str, why: str) -> None:
-        self._restarts.labels(self._children(child), self._why_restarted(why)).inc()
+        reason = self._why_restarted(why.partition(" ")[0])  # what follows is detail
+        self._restarts.labels(self._children(child), reason).inc()
 
     def batch(self, size: int, seconds: float) -> None:
         self._batch.observe(size)
