@@ -1,7 +1,7 @@
 """A model as a folder: weights, recipe, thresholds, metrics and golden parts, every file by its sha256.
 
-A bundle may come from anywhere. Nothing of it is used before its schema, sizes and sums are right, it holds no
-code and no pickle, and it names no path outside its own folder.
+A bundle may come from anywhere. Nothing of it is used before its schema, sizes and sums are right, it holds
+no code and no pickle, and it names no path outside its own folder.
 """
 
 import hashlib
@@ -82,7 +82,10 @@ class Bundle:
         return self.hash[:12]
 
     def tensors(self) -> Tensors:
-        """float32 arrays by torchvision's names, read anew at each call. P = softmax(logits / temperature)[1]."""
+        """float32 arrays by torchvision's names, read anew at each call.
+
+        P(defect) = softmax(logits / temperature)[1].
+        """
         return read_weights(self.path / WEIGHTS)
 
     def golden_crops(self) -> CropPixels:
@@ -155,7 +158,10 @@ class _Manifest(BaseModel):
 
 
 def load_bundle(path: Path) -> Bundle:
-    """The bundle in the folder `path`, every file of it verified. Raises BundleError naming file and remedy."""
+    """The bundle in the folder `path`, every file of it verified.
+
+    Raises BundleError, which names the file and the remedy.
+    """
     raw = _bounded(path / MANIFEST, _MAX_MANIFEST)
     try:
         manifest = _Manifest.model_validate_json(raw)
@@ -163,8 +169,8 @@ def load_bundle(path: Path) -> Bundle:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
         raise BundleError(
-            f"{path / MANIFEST}: {where + ': ' if where else ''}{first['msg']}: train the bundle again or take a copy "
-            "that this version can read"
+            f"{path / MANIFEST}: {where + ': ' if where else ''}{first['msg']}: train the bundle again, or "
+            "take a copy that this version can read"
         ) from error
     for name, facts in manifest.files.items():
         _verify(path, name, facts)
@@ -264,7 +270,7 @@ def _put(staged: Path, path: Path) -> None:
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
     if path.exists():
-        # The old bundle's own documents (model card, licence of its pictures) belong to the folder, not to the model.
+        # The old folder's documents (model card, licence of its pictures) are people's, not the bundle's.
         replaced = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         path.rename(replaced / "old")
         staged.rename(path)
@@ -289,8 +295,8 @@ def _verify(root: Path, name: str, facts: _File) -> None:
     raw = _bounded(file, cap)
     if len(raw) != facts.bytes or hashlib.sha256(raw).hexdigest() != facts.sha256:
         raise BundleError(
-            f"{file}: changed since the bundle was written (its sha256 differs): restore this file from the bundle's "
-            "source, or train again"
+            f"{file}: changed since the bundle was written (its sha256 differs): restore this file from "
+            "where the bundle came from, or train again"
         )
 
 

@@ -14,8 +14,8 @@ _SUM_BYTES = 32
 def graph_bytes(bundle: Bundle, cache_dir: Path | None) -> bytes:
     """The serialised ONNX graph of `bundle`.
 
-    Built (0.3 s, needs `onnx`) where the cache has none for these weights and this recipe, or has a damaged one.
-    A cache that cannot be written costs time, nothing else.
+    Built (0.3 s, needs `onnx`) where the cache has none for these weights and this recipe, or has a damaged
+    one. A cache that cannot be written costs time, nothing else.
     """
     if cache_dir is None:
         return _built(bundle)
@@ -46,7 +46,7 @@ def read_sealed(file: Path) -> bytes | None:
 
 
 def write_sealed(file: Path, content: bytes) -> None:
-    """Put `content` behind its sha256, whole or not at all. Does nothing where the folder cannot be written."""
+    """Put `content` behind its sha256, whole or not at all; nothing where the folder cannot be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)

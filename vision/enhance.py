@@ -1,8 +1,8 @@
 """Pixels as the camera gave them to pixels in which a defect stands out.
 
-The reference recipe is histogram equalisation and then a 3x3 morphological gradient: edges of equal height under
-any light. Every function here gives exactly the same bytes for a region as for the whole picture cut afterwards,
-so that only what the network will see is worked on.
+The reference recipe is histogram equalisation and then a 3x3 morphological gradient: edges of equal height
+under any light. Every function here gives exactly the same bytes for a region as for the whole picture cut
+afterwards, so that only what the network will see is worked on.
 """
 
 from typing import Literal, NamedTuple
@@ -37,19 +37,18 @@ class Region(NamedTuple):
 def checked(pixels: Pixels, bit_depth: int) -> Pixels:
     """The same pixels, if they are a picture at all.
 
-    A picture is [height, width] gray or [height, width, 3] BGR with at least one pixel; uint8 with `bit_depth` 8,
-    or uint16 with 9..16. Anything else, an alpha channel included, raises PictureError.
+    A picture is [height, width] gray or [height, width, 3] BGR with at least one pixel; uint8 with
+    `bit_depth` 8, or uint16 with 9..16. Anything else, an alpha channel included, raises PictureError.
     """
     if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):
-        message = f"a picture has 1 or 3 channels, this array has the shape {list(pixels.shape)}"
-        raise PictureError(message)
+        raise PictureError(f"a picture has 1 or 3 channels, this array has the shape {list(pixels.shape)}")
     if pixels.size == 0:
-        message = f"a picture without pixels: {pixels.shape[1]} x {pixels.shape[0]}"
-        raise PictureError(message)
+        raise PictureError(f"a picture without pixels: {pixels.shape[1]} x {pixels.shape[0]}")
     deep = pixels.dtype == np.uint16 and 9 <= bit_depth <= 16
     if not deep and not (pixels.dtype == np.uint8 and bit_depth == 8):
-        message = f"{pixels.dtype} pixels with {bit_depth} bits: expected uint8 with 8, or uint16 with 9 to 16"
-        raise PictureError(message)
+        raise PictureError(
+            f"{pixels.dtype} pixels with {bit_depth} bits: expected uint8 with 8, or uint16 with 9 to 16"
+        )
     return pixels
 
 
@@ -58,8 +57,7 @@ def eight_bits(pixels: Pixels, bit_depth: int) -> Image:
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
     if int(pixels.max()) >> bit_depth:
-        message = f"the pixel value {int(pixels.max())} does not fit into {bit_depth} bits"
-        raise PictureError(message)
+        raise PictureError(f"the pixel value {int(pixels.max())} does not fit into {bit_depth} bits")
     narrow = np.empty(pixels.shape, np.uint8)
     np.right_shift(pixels, bit_depth - 8, out=narrow, casting="unsafe")
     return narrow
@@ -82,14 +80,15 @@ def equalizing_table(image: Image) -> Image:
         return np.full(256, darkest, np.uint8)
     counts[darkest] = 0
     scale = np.float32(255) / np.float32(rest)
-    return np.clip(np.rint(np.cumsum(counts).astype(np.float32) * scale), 0, 255).astype(np.uint8)
+    table: Image = np.clip(np.rint(np.cumsum(counts).astype(np.float32) * scale), 0, 255).astype(np.uint8)
+    return table
 
 
 def enhance(image: Image, how: Enhancement, region: Region) -> Image:
     """`region` of the enhanced gray picture `image`.
 
-    Tone is corrected by the statistics of the whole of `image`; the gradient sees one pixel beyond the region,
-    as it would in the whole picture.
+    Tone is corrected by the statistics of the whole of `image`; the gradient sees one pixel beyond the
+    region, as it would in the whole picture.
     """
     height, width = image.shape[:2]
     margin = 1 if how.endswith("_gradient") else 0

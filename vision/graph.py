@@ -1,8 +1,8 @@
 """The ONNX graph of a bundle, built from its weights without torch.
 
-Everything that can be computed beforehand is: the batch norms go into the convolutions, the normalisation and the
-copying of gray into three channels into the first one, the temperature and the softmax of two classes into one
-weighted sum and a sigmoid. What remains is uint8 crops in, P(defect) out.
+Everything that can be computed beforehand is: the batch norms go into the convolutions, the normalisation
+and the copying of gray into three channels into the first one, the temperature and the softmax of two
+classes into one weighted sum and a sigmoid. What remains is uint8 crops in, P(defect) out.
 """
 
 from typing import Any
@@ -13,13 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.checker import check_model
 
 from vision.bundle import Bundle
+from vision.fold import folded_norm, folded_stem
 from vision.recipe import Recipe
 from vision.weights import LAYERS, Tensors
 
 OPSET = 17
 IR_VERSION = 8
-
-_EPSILON = 1e-5  # of torch.nn.BatchNorm2d
 
 
 class _Builder:
@@ -73,7 +72,7 @@ def build_graph(bundle: Bundle) -> Any:
         helper.make_graph(
             graph.nodes,
             "linegate-resnet18",
-            [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["N", channels, recipe.size, recipe.size])],
+            [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["N", channels, *(recipe.size,) * 2])],
             [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
             graph.constants,
         ),
@@ -83,32 +82,6 @@ def build_graph(bundle: Bundle) -> Any:
     )
     check_model(model)
     return model
-
-
-def folded_norm(tensors: Tensors, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A batch norm in inference as scale and shift by channel, float64."""
-    scale = tensors[f"{name}.weight"].astype(np.float64) / np.sqrt(
-        tensors[f"{name}.running_var"].astype(np.float64) + _EPSILON
-    )
-    return scale, tensors[f"{name}.bias"] - tensors[f"{name}.running_mean"] * scale
-
-
-def folded_stem(tensors: Tensors, recipe: Recipe) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """conv1, bn1 and the normalisation as one convolution of raw pixels: weight, and bias [64, size/2, size/2].
-
-    conv1(norm(x)) = Z(x) * sum_c Wc / (255 sc) - Z(1) * sum_c Wc mc / sc, with Z the zero padding. Padding comes
-    after the normalisation, so near the border fewer taps see the mean: the second term is a map, not a number.
-    """
-    scale, shift = folded_norm(tensors, "bn1")
-    kernel = tensors["conv1.weight"].astype(np.float64) * scale[:, None, None, None]
-    mean, std = np.asarray(recipe.mean), np.asarray(recipe.std)
-    weight = kernel / (255.0 * std)[None, :, None, None]
-    weight = weight[:, ::-1] if recipe.color else weight.sum(axis=1, keepdims=True)
-    offset = (kernel * (mean / std)[None, :, None, None]).sum(axis=1)
-    taps = 2 * np.arange(recipe.size // 2)[:, None] + np.arange(7)[None, :] - 3
-    inside = ((taps >= 0) & (taps < recipe.size)).astype(np.float64)
-    seen = np.einsum("ih,jw,ohw->oij", inside, inside, offset, optimize=True)
-    return weight, shift[:, None, None] - seen
 
 
 def _stem(graph: _Builder, tensors: Tensors, recipe: Recipe) -> str:

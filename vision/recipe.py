@@ -1,4 +1,4 @@
-"""From a frame to the network's input: one recipe, stored in the bundle, for training and production alike."""
+"""From a frame to the network's input: one recipe, stored in the bundle, for training and production."""
 
 from typing import Literal, Self
 
@@ -23,9 +23,7 @@ class Tiles(BaseModel):
 
     columns: int = Field(2, ge=1, le=32, description="Tiles side by side.")
     rows: int = Field(2, ge=1, le=32, description="Tiles one above the other.")
-    overlap: float = Field(
-        0.1, ge=0, le=0.5, description="Least part of a tile that its neighbour sees too, 0 to 0.5."
-    )
+    overlap: float = Field(0.1, ge=0, le=0.5, description="Least part of a tile that its neighbour sees too, 0 to 0.5.")
 
     def regions(self, width: int, height: int) -> list[Region]:
         """Row by row. Raises PictureError where squares in this grid cannot cover the picture."""
@@ -34,8 +32,8 @@ class Tiles(BaseModel):
         side = int(np.ceil(max(across, down)))
         if side > min(width, height):
             raise PictureError(
-                f"a grid of {self.columns} x {self.rows} square tiles does not cover {width} x {height} pixels: "
-                "use more tiles along the longer side"
+                f"a grid of {self.columns} x {self.rows} square tiles does not cover {width} x {height} "
+                "pixels: use more tiles along the longer side"
             )
         lefts = _spread(width - side, self.columns)
         tops = _spread(height - side, self.rows)
@@ -53,8 +51,8 @@ class Recipe(BaseModel):
 
     enhance: Enhancement = Field(
         "equalize_gradient",
-        description="What is done to the gray picture: histogram equalisation or CLAHE (contrast limited, 8 x 8 "
-        "fields), then a 3x3 morphological gradient or not; or none.",
+        description="What is done to the gray picture: histogram equalisation or CLAHE (contrast limited, "
+        "8 x 8 fields), then a 3x3 morphological gradient or not; or none.",
     )
     roi: tuple[int, int, int, int] | None = Field(
         None, description="Region of interest: x, y, width, height in pixels of the frame; cut out first."
@@ -62,19 +60,22 @@ class Recipe(BaseModel):
     rotate: Literal[0, 90, 180, 270] = Field(0, description="Clockwise turn after the region was cut, degrees.")
     geometry: Literal["center_crop", "squash", "letterbox"] = Field(
         "center_crop",
-        description="center_crop: shorter side to `resize`, then the middle `size` square (the rim is not seen). "
-        "squash: the whole picture, its sides scaled apart. letterbox: the whole picture in proportion, black rim.",
+        description="center_crop: shorter side to `resize`, then the middle `size` square (the rim is not "
+        "seen). squash: the whole picture, its sides scaled apart. letterbox: the whole picture in "
+        "proportion, with a black rim.",
     )
     resize: int = Field(256, ge=16, le=4096, description="Shorter side before the centre crop, pixels.")
     size: int = Field(224, ge=32, le=1024, multiple_of=32, description="Side of the crop, pixels.")
     color: bool = Field(default=False, description="Three channels instead of gray; only with `enhance: none`.")
     tiles: Tiles | None = Field(
         None,
-        description="A grid of crops from the full resolution in place of `geometry`; the part's score is the "
-        "highest of them.",
+        description="A grid of crops from the full resolution in place of `geometry`; the part's score is "
+        "the highest of them.",
     )
-    mean: tuple[float, float, float] = Field(IMAGENET_MEAN, description="Red, green, blue mean of 0..1 pixels.")
-    std: tuple[float, float, float] = Field(IMAGENET_STD, description="Red, green, blue standard deviation.")
+    mean: tuple[float, float, float] = Field(
+        IMAGENET_MEAN, description="Mean of red, green and blue, of pixels as 0..1."
+    )
+    std: tuple[float, float, float] = Field(IMAGENET_STD, description="Standard deviation of red, green and blue.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -83,7 +84,7 @@ class Recipe(BaseModel):
         if self.resize < self.size:
             raise ValueError(f"resize {self.resize} is smaller than size {self.size}")
         if self.roi is not None and (min(self.roi[:2]) < 0 or min(self.roi[2:]) < 1):
-            raise ValueError("roi is x, y, width, height with x, y of at least 0 and a width and height of at least 1")
+            raise ValueError("roi is x, y, width, height: x and y at least 0, width and height at least 1")
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
         return self
@@ -97,17 +98,15 @@ class Recipe(BaseModel):
     def crops(self, pixels: Pixels, bit_depth: int = 8) -> CropPixels:
         """Crops of one picture: uint8 [tiles, channels, size, size], gray or BGR.
 
-        `pixels` is [height, width] gray or [height, width, 3] BGR, uint8, or uint16 with values of `bit_depth`
-        bits of which the upper eight are used. Raises PictureError for anything else, for a region of interest
-        that lies outside the picture, and for a picture that the tiles cannot cover.
+        `pixels` is [height, width] gray or [height, width, 3] BGR, uint8, or uint16 with values of
+        `bit_depth` bits of which the upper eight are used. Raises PictureError for anything else, for a
+        region of interest that lies outside the picture, and for a picture that the tiles cannot cover.
         """
         image = self._oriented(eight_bits(self._inside(checked(pixels, bit_depth)), bit_depth))
         height, width = image.shape[:2]
         regions = self._regions(width, height)
         left, top = min(r.x for r in regions), min(r.y for r in regions)
-        seen = Region(
-            left, top, max(r.x + r.width for r in regions) - left, max(r.y + r.height for r in regions) - top
-        )
+        seen = Region(left, top, max(r.x + r.width for r in regions) - left, max(r.y + r.height for r in regions) - top)
         enhanced = seen.of(image) if self.color else enhance(image, self.enhance, seen)
         crops = np.empty(self.crop_shape, np.uint8)
         for crop, region in zip(crops, regions, strict=True):
@@ -136,8 +135,8 @@ class Recipe(BaseModel):
     def _regions(self, width: int, height: int) -> list[Region]:
         """What of the picture is seen.
 
-        The centre crop is cut from the source and scaled once: the same picture as scaling the whole and cutting
-        then, but for less than a pixel of shift where the sides do not divide.
+        The centre crop is cut from the source and scaled once: the same picture as scaling the whole and
+        cutting then, but for less than a pixel of shift where the sides do not divide.
         """
         if self.tiles:
             return self.tiles.regions(width, height)

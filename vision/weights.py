@@ -40,8 +40,8 @@ def _norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
 def as_stored(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
     """What goes to disk: the tensors of `resnet18_shapes`, convolutions as float16, the rest as float32.
 
-    Others (num_batches_tracked) are left out. Raises BundleError for one that is missing, of another shape, or not
-    finite. Reference scores are to be made with these values, not with those before the rounding.
+    Others (num_batches_tracked) are left out. Raises BundleError for one that is missing, of another shape,
+    or not finite. Reference scores are to be made with these values, not with those before the rounding.
     """
     stored: dict[str, NDArray[np.generic]] = {}
     for name, shape in resnet18_shapes().items():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from vision.bundle import Bundle, load_bundle
 from vision.cache import graph_bytes, read_sealed, write_sealed
 from vision.classifier import Backend
 
-BACKEND_CHOICES: tuple[str, ...] = (
+BackendChoice = Literal[
     "auto",
     "openvino",
     "openvino-bf16",
@@ -28,7 +29,8 @@ BACKEND_CHOICES: tuple[str, ...] = (
     "onnx-tensorrt",
     "torch-cpu",
     "torch-cuda",
-)
+]
+BACKEND_CHOICES: tuple[str, ...] = get_args(BackendChoice)
 
 _TOLERANCE = 0.05  # of P(defect); the verdict has to be the same besides
 _PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
@@ -58,8 +60,8 @@ def open_backend(
 ) -> Backend:
     """The backend `choice` for a bundle, checked against its golden parts and ready to score.
 
-    `threads` 0 means one for each core. Graph and choice are kept in `cache_dir`. Raises BundleError for a bundle
-    that cannot be used, BackendError for a backend that is not installed, does not start, or disagrees.
+    `threads` 0 means one for each core. Graph and choice are kept in `cache_dir`. Raises BundleError for a
+    bundle that cannot be used, BackendError for a backend that is not installed, does not start, or disagrees.
     """
     opener = _Opener(load_bundle(bundle_path), threads, cache_dir)
     if choice == "auto":
@@ -156,10 +158,14 @@ class _Opener:
             case "onnx-cpu" | "onnx-cuda" | "onnx-tensorrt":
                 from vision.backends.onnx import OnnxBackend  # noqa: PLC0415
 
-                device = "cuda" if kind == "cuda" else "tensorrt" if kind == "tensorrt" else "cpu"
-                return OnnxBackend(self._graph(), device, self._threads, self._cache_dir)
+                return OnnxBackend(self._graph(), kind, self._threads, self._cache_dir)
             case _:
-                raise BackendError(f"{name}: unknown")
+                from vision.backends import torch  # noqa: PLC0415 - 5 GB that most boxes do without
+
+                def on_cpu() -> torch.TorchBackend:
+                    return torch.torch_cpu(self._bundle, reduced=_has_bf16(), threads=self._threads)
+
+                return on_cpu() if kind == "cpu" else torch.torch_cuda(self._bundle, spare=on_cpu)
 
     def _graph(self) -> bytes:
         return graph_bytes(self._bundle, self._cache_dir)
@@ -202,9 +208,12 @@ def _rate(backend: Backend, bundle: Bundle) -> float:
 
 
 def _openvino_precisions() -> tuple[str, ...]:
+    return ("openvino-bf16", "openvino-fp32") if _has_bf16() else ("openvino-fp32",)
+
+
+def _has_bf16() -> bool:
     """bf16 does twice the arithmetic of fp32 where the CPU has it, and is emulated where not."""
-    flags = _cpu_facts().get("flags", "").split()
-    return ("openvino-bf16", "openvino-fp32") if {"avx512_bf16", "amx_bf16"} & set(flags) else ("openvino-fp32",)
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(_cpu_facts().get("flags", "").split())
 
 
 def _cpu_facts() -> dict[str, str]:

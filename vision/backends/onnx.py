@@ -4,16 +4,27 @@ The CUDA and TensorRT providers have not been run on a GPU.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from inspection.errors import BackendError
 from inspection.frame import CropPixels
 
-Device = Literal["cpu", "cuda", "tensorrt"]
+# onnxruntime's errors share no base class of their own.
+_REFUSALS = (
+    state.EPFail,
+    state.EngineError,
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NotImplemented,
+    state.RuntimeException,
+)
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -22,9 +33,9 @@ _PROVIDERS = {
 
 
 class OnnxBackend:
-    """One session. `threads` 0 means one for each core."""
+    """One session on `device` cpu, cuda or tensorrt. `threads` 0 means one for each core."""
 
-    def __init__(self, graph: bytes, device: Device, threads: int = 0, cache_dir: Path | None = None) -> None:
+    def __init__(self, graph: bytes, device: str, threads: int = 0, cache_dir: Path | None = None) -> None:
         provider = _PROVIDERS[device]
         if provider not in onnxruntime.get_available_providers():
             raise BackendError(
@@ -38,7 +49,7 @@ class OnnxBackend:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=_providers(device, cache_dir))
-        except Exception as error:  # noqa: BLE001 - its errors share no base class of their own
+        except _REFUSALS as error:
             raise BackendError(f"{self.name}: the graph cannot be loaded: {error}") from error
         if provider not in self._session.get_providers():
             raise BackendError(f"{self.name}: {provider} did not start: see that driver and CUDA libraries match")
@@ -49,7 +60,7 @@ class OnnxBackend:
         return scores
 
 
-def _providers(device: Device, cache_dir: Path | None) -> list[tuple[str, dict[str, Any]]]:
+def _providers(device: str, cache_dir: Path | None) -> list[tuple[str, dict[str, Any]]]:
     chosen: list[tuple[str, dict[str, Any]]] = []
     if device == "tensorrt":
         kept = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache_dir)} if cache_dir else {}
