@@ -1,0 +1,184 @@
+"""One port for both MQTT versions before a broker that speaks only MQTT 5. For the embedded broker only.
+
+MQTT 5 passes unchanged. A 3.1.1 client's packets get the empty property lists that MQTT 5 wants, and lose them on
+the way back; everything else is the same in both versions (MQTT 5.0, section 3, against 3.1.1).
+"""
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+MAX_PACKET = 262_144 + 1024
+
+_CONNECT, _CONNACK, _PUBLISH, _SUBSCRIBE, _SUBACK, _UNSUBSCRIBE, _UNSUBACK, _DISCONNECT = 1, 2, 3, 8, 9, 10, 11, 14
+_ACKS = (4, 5, 6, 7)  # PUBACK, PUBREC, PUBREL, PUBCOMP
+_CLEAN, _WILL = 0x02, 0x04
+_REFUSED = {0x84: 1, 0x85: 2, 0x88: 3, 0x86: 4}  # MQTT 5 reason code → 3.1.1 return code; others: 5
+
+Packet = tuple[int, bytes]
+
+
+class _MalformedError(Exception):
+    """The bytes are no MQTT packet, or one that is too large."""
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        value, low = divmod(value, 128)
+        out.append(low | (0x80 if value else 0))
+        if not value:
+            return bytes(out)
+
+
+def _skip_properties(body: bytes, at: int) -> int:
+    length, shift = 0, 0
+    while True:
+        byte = body[at]
+        at += 1
+        length |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            return at + length
+
+
+def _skip_text(body: bytes, at: int) -> int:
+    return at + 2 + int.from_bytes(body[at : at + 2])
+
+
+def connect_to_5(body: bytes) -> bytes:
+    """CONNECT 3.1.1 → 5. A session that is not clean lives for a day."""
+    at = _skip_text(body, 0)
+    flags = body[at + 1]
+    properties = b"\x00" if flags & _CLEAN else b"\x05\x11" + (86_400).to_bytes(4)
+    end = _skip_text(body, at + 4)
+    identity = body[at + 4 : end]
+    if identity == b"\x00\x00":
+        name = f"auto-{uuid.uuid4().hex[:12]}".encode()
+        identity = len(name).to_bytes(2) + name
+    will = b"\x00" if flags & _WILL else b""
+    return body[:at] + b"\x05" + body[at + 1 : at + 4] + properties + identity + will + body[end:]
+
+
+def to_5(kind: int, body: bytes) -> bytes:
+    """A client's packet after CONNECT, 3.1.1 → 5. `kind` is the whole first byte."""
+    match kind >> 4:
+        case 3:
+            at = _skip_text(body, 0) + (2 if kind & 0x06 else 0)
+            return body[:at] + b"\x00" + body[at:]
+        case 8 | 10:
+            return body[:2] + b"\x00" + body[2:]
+    return body
+
+
+def to_4(kind: int, body: bytes) -> bytes | None:
+    """The broker's packet, 5 → 3.1.1; None for one that 3.1.1 says by closing."""
+    code = kind >> 4
+    if code == _CONNACK:
+        return bytes((body[0], 0 if body[1] == 0 else _REFUSED.get(body[1], 5)))
+    if code == _PUBLISH:
+        at = _skip_text(body, 0) + (2 if kind & 0x06 else 0)
+        return body[:at] + body[_skip_properties(body, at) :]
+    if code in _ACKS or code == _UNSUBACK:
+        return body[:2]
+    if code == _SUBACK:
+        codes = body[_skip_properties(body, 2) :]
+        return body[:2] + bytes(min(code, 0x80) for code in codes)
+    if code == _DISCONNECT:
+        return None
+    return body
+
+
+async def _read(reader: asyncio.StreamReader) -> Packet:
+    kind = (await reader.readexactly(1))[0]
+    length = 0
+    for shift in (0, 7, 14, 21):
+        byte = (await reader.readexactly(1))[0]
+        length |= (byte & 0x7F) << shift
+        if not byte & 0x80:
+            break
+    else:
+        raise _MalformedError("length")
+    if length > MAX_PACKET:
+        raise _MalformedError(f"{length} bytes")
+    return kind, await reader.readexactly(length)
+
+
+def _pack(kind: int, body: bytes) -> bytes:
+    return bytes((kind,)) + _varint(len(body)) + body
+
+
+async def _splice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65_536):
+        writer.write(data)
+        await writer.drain()
+
+
+async def _translate(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Callable[[int, bytes], bytes | None]
+) -> None:
+    while True:
+        kind, body = await _read(reader)
+        changed = change(kind, body)
+        if changed is None:
+            return
+        writer.write(_pack(kind, changed))
+        await writer.drain()
+
+
+class Front:
+    """Listens on `host`:`port` (0: a free one) and passes clients on to 127.0.0.1:`upstream`."""
+
+    def __init__(self, host: str, port: int, *, upstream: int) -> None:
+        self.host, self.port, self._upstream = host, port, upstream
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Raises OSError where the port is taken."""
+        self._server = await asyncio.start_server(self._client, self.host, self.port)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._pass_on(reader, writer)
+        except (OSError, EOFError, IndexError, TimeoutError, _MalformedError) as error:
+            log.debug("client ended: %s", error)
+        finally:
+            writer.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(10):
+            kind, body = await _read(reader)
+        if kind != _CONNECT << 4 or body[:6] != b"\x00\x04MQTT" or body[6] not in (4, 5):
+            if kind == _CONNECT << 4:
+                writer.write(_pack(_CONNACK << 4, b"\x00\x01"))  # unacceptable protocol version
+            return
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+        try:
+            if body[6] == 5:
+                up_writer.write(_pack(kind, body))
+                await _first_to_end(_splice(reader, up_writer), _splice(up_reader, writer))
+            else:
+                up_writer.write(_pack(kind, connect_to_5(body)))
+                await _first_to_end(_translate(reader, up_writer, to_5), _translate(up_reader, writer, to_4))
+        finally:
+            up_writer.close()
+
+
+async def _first_to_end(*directions: Awaitable[None]) -> None:
+    """Run both directions until either ends; raises what it raised."""
+    tasks = [asyncio.ensure_future(direction) for direction in directions]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, OSError, EOFError, IndexError, _MalformedError):
+                await task

@@ -1,0 +1,175 @@
+"""A station's live side: verdicts out, triggers in, state with its will, heartbeat. Nothing here is sent late."""
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from inspection import clock
+from inspection.part import Trigger
+from inspection.probe import SILENT, Probe
+from inspection.verdict import Verdict
+from transport import wire
+from transport.mqtt import Backoff, BrokerConfig, BrokerError, Connection
+from transport.triggers import Incoming, Refusal, TriggerDesk
+
+log = logging.getLogger(__name__)
+
+State = Literal["ready", "not_ready", "offline"]
+
+MAX_UNACKED = 20
+HEARTBEAT_S = 1.0
+
+
+class StationLink:
+    """One MQTT connection for one station, so that the station has a will of its own.
+
+    Each connection has a new client and a clean session: what was unacknowledged when a connection ended is
+    never sent again, and a trigger that waited at the broker while we were away is never acted on.
+    `on_trigger` is called on the event loop for each accepted trigger. With `triggers` None the station takes
+    none and does not subscribe.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerConfig,
+        address: wire.Address,
+        *,
+        session: str,
+        triggers: TriggerDesk | None,
+        on_trigger: Callable[[Trigger], None],
+        probe: Probe = SILENT,
+    ) -> None:
+        self._broker, self._address, self._session = broker, address, session
+        self._desk, self._on_trigger, self._probe = triggers, on_trigger, probe
+        self._connection: Connection | None = None
+        self._state: tuple[State, str, str] = ("not_ready", "starting", "")
+        self._beats = 0
+
+    @property
+    def connected(self) -> bool:
+        """The broker answers and has taken our subscription and our state."""
+        return self._connection is not None and not self._connection.lost.is_set()
+
+    def set_state(self, state: State, reason: str, model: str) -> None:
+        """Say what the station can do; kept, and said again at every connect."""
+        if (state, reason, model) != self._state:
+            self._state = (state, reason, model)
+            self._publish_state()
+
+    def say(self, verdict: Verdict) -> bool:
+        """Publish a live verdict now. False: it was not sent, will never be, and is counted.
+
+        That is so after its deadline, with the broker away, and while the broker leaves more than 20 messages
+        unacknowledged or the kernel takes no bytes: it would arrive late.
+        """
+        connection = self._connection
+        left = verdict.part.deadline - clock.monotonic()
+        if (
+            left <= 0
+            or connection is None
+            or connection.lost.is_set()
+            or connection.stuck
+            or connection.unacked >= MAX_UNACKED
+        ):
+            self._probe.verdict_late(verdict.part.station)
+            return False
+        body = wire.encode_verdict(verdict, session=self._session, left_s=left, utc=clock.utc())
+        expiry = math.ceil(left)
+        if connection.publish(self._address.verdict, body, expiry_s=expiry) is None:
+            self._probe.verdict_late(verdict.part.station)
+            return False
+        trigger = verdict.part.trigger
+        if trigger is not None and trigger.response_topic is not None:
+            connection.publish(trigger.response_topic, body, expiry_s=expiry, correlation=trigger.correlation)
+        return True
+
+    async def run(self) -> None:
+        """Connect, serve, come back; until cancelled, which says offline/shutdown and leaves."""
+        backoff = Backoff()
+        while True:
+            backoff.attempt()
+            try:
+                await self._once()
+            except BrokerError as error:
+                log.warning("%s: broker: %s", self._address.station, error)
+            await asyncio.sleep(backoff.wait_s())
+
+    async def _once(self) -> None:
+        state = wire.encode_state("offline", "connection_lost", "", session=self._session, utc=clock.utc())
+        connection = Connection(
+            self._broker,
+            f"{self._broker.client_id}-{self._address.line}-{self._address.station}",
+            link=self._address.station,
+            will=(self._address.state, state),
+            on_message=self._incoming,
+            probe=self._probe,
+        )
+        try:
+            await connection.open()
+            if self._desk is not None:
+                await connection.subscribe(self._address.trigger)
+            self._connection = connection
+            self._probe.broker_connected(self._address.station, True)
+            self._publish_state()
+            await self._beat(connection)
+        except asyncio.CancelledError:
+            await self._goodbye(connection)
+            raise
+        finally:
+            self._connection = None
+            self._probe.broker_connected(self._address.station, False)
+            connection.abort()
+
+    async def _beat(self, connection: Connection) -> None:
+        """A heartbeat each second until the connection is lost: raises BrokerError then."""
+        while not connection.lost.is_set():
+            self._beats += 1
+            body = wire.encode_heartbeat(
+                self._beats, ready=self._state[0] == "ready", session=self._session, utc=clock.utc()
+            )
+            if not connection.stuck:
+                connection.publish(self._address.heartbeat, body, qos=0)
+            connection.tick()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await connection.lost.wait()
+            if connection.oldest_unacked_s() > 2 * self._broker.keepalive_s:
+                raise BrokerError("no acknowledgement")
+        raise BrokerError(connection.why_lost)
+
+    async def _goodbye(self, connection: Connection) -> None:
+        if connection.lost.is_set():
+            return
+        self._state = ("offline", "shutdown", self._state[2])
+        self._publish_state()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await connection.all_acked()
+        await connection.close()
+
+    def _publish_state(self) -> None:
+        if self._connection is not None:
+            body = wire.encode_state(*self._state, session=self._session, utc=clock.utc())
+            self._connection.publish(self._address.state, body, retain=True)
+
+    def _incoming(self, message: Incoming) -> None:
+        if self._desk is None:
+            return
+        judged = self._desk.judge(message)
+        if isinstance(judged, Refusal):
+            self._refuse(judged)
+        else:
+            self._on_trigger(judged)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        log.info("%s: trigger refused: %s", self._address.station, refusal.why)
+        connection = self._connection
+        if not refusal.answer or connection is None or connection.unacked >= MAX_UNACKED or connection.stuck:
+            return
+        body = wire.encode_refused(refusal.trigger, refusal.why, refusal.detail, session=self._session, utc=clock.utc())
+        connection.publish(self._address.refused, body)
+        if refusal.response_topic is not None:
+            connection.publish(refusal.response_topic, body, correlation=refusal.correlation)

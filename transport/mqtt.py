@@ -1,0 +1,412 @@
+"""One connection to an MQTT broker: made, used, thrown away. The only file that knows paho.
+
+paho keeps unacknowledged messages and sends them again when it reconnects. Nothing live may ever be sent late, so
+a client is never reconnected: each connection has its own, and what was unacknowledged when it ended is the
+caller's to judge. The client runs on the event loop's own readers and writers, without a thread: a publish is on
+its way to the kernel when the call returns. Only connecting and the TLS handshake, which block, run in a thread.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import ssl
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from inspection import clock
+from inspection.errors import ConfigError, LinegateError
+from inspection.probe import SILENT, Probe
+from transport.triggers import Incoming
+
+log = logging.getLogger(__name__)
+
+
+class BrokerError(LinegateError):
+    """The broker cannot be reached, refuses us, or was lost. Trying again later is the remedy."""
+
+
+class TlsConfig(BaseModel):
+    """TLS 1.2 or later to the broker. Without `ca` the system's authorities count."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca: Path | None = Field(None, description="PEM file of the authority that signed the broker's certificate.")
+    cert: Path | None = Field(None, description="PEM file of the client certificate; needs `key`.")
+    key: Path | None = Field(None, description="PEM file of the client certificate's private key.")
+
+    @model_validator(mode="after")
+    def _pair(self) -> "TlsConfig":
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key come together")
+        return self
+
+
+class BrokerConfig(BaseModel):
+    """Where the broker is and how we prove who we are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", min_length=1, description="Name or address of the MQTT broker.")
+    port: int = Field(1883, ge=1, le=65535, description="TCP port of the broker; 8883 is usual with TLS.")
+    version: Literal["5", "3.1.1"] = Field("5", description="MQTT protocol version.")
+    client_id: str = Field(
+        "linegate",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="First part of the client ids; station and purpose are added.",
+    )
+    username: str | None = Field(None, description="User name at the broker.")
+    password_file: Path | None = Field(
+        None,
+        description="File with the password; a bare name is looked for in $CREDENTIALS_DIRECTORY (systemd) first.",
+    )
+    tls: TlsConfig | None = Field(None, description="TLS settings; absent means no encryption.")
+    keepalive_s: int = Field(
+        5, ge=1, le=600, description="Silence after which the connection is probed; it is lost at twice this."
+    )
+    connect_timeout_s: float = Field(4.0, gt=0, le=60, description="Longest wait for the broker to answer.")
+
+    @model_validator(mode="after")
+    def _user(self) -> "BrokerConfig":
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs a username")
+        return self
+
+
+def read_password(path: Path) -> str:
+    """The password in a file, without its line end. Raises ConfigError."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if directory and len(path.parts) == 1 and (Path(directory) / path).is_file():
+        path = Path(directory) / path
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"password_file {path}: {type(error).__name__}") from error
+
+
+def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if tls.cert is not None and tls.key is not None:
+            context.load_cert_chain(tls.cert, tls.key, password="")
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"tls: {error}") from error
+    return context
+
+
+class Backoff:
+    """Waits between attempts: 0.5 s, doubled to 15 s; a connection that held 10 s starts over.
+
+    Each wait is shortened by chance, so that a line's stations do not all come back at once.
+    """
+
+    def __init__(self, floor_s: float = 0.5, cap_s: float = 15.0) -> None:
+        self._floor, self._cap, self._next = floor_s, cap_s, floor_s
+        self._began = clock.monotonic()
+
+    def attempt(self) -> None:
+        """Call at the start of each attempt."""
+        self._began = clock.monotonic()
+
+    def wait_s(self) -> float:
+        """Call when an attempt or its connection has ended."""
+        if clock.monotonic() - self._began > 10.0:
+            self._next = self._floor
+        wait = max(self._floor, self._next * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, no secret
+        self._next = min(self._cap, self._next * 2)
+        return wait
+
+
+class Connection:
+    """One MQTT connection with a clean session, on the running event loop.
+
+    `on_message` hears what the subscriptions bring; `on_acked(mid, ok)` each acknowledged QoS 1 publish, `ok`
+    False where the broker refused it (MQTT 5 only). Both run on the event loop; what they raise is counted, and
+    costs that message alone.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerConfig,
+        client_id: str,
+        *,
+        link: str,
+        will: tuple[str, bytes] | None = None,
+        on_message: Callable[[Incoming], None] | None = None,
+        on_acked: Callable[[int, bool], None] | None = None,
+        probe: Probe = SILENT,
+    ) -> None:
+        self._broker, self._link, self._probe = broker, link, probe
+        self._on_message, self._on_acked = on_message, on_acked
+        self._v5 = broker.version == "5"
+        self._loop = asyncio.get_running_loop()
+        self._socket: Any = None
+        self._writing = False
+        self._unacked: dict[int, float] = {}
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._suback: dict[int, asyncio.Future[bool]] = {}
+        self._connack: asyncio.Future[None] = self._loop.create_future()
+        self.lost = asyncio.Event()
+        """Set once the connection has ended, for whatever reason."""
+        self.why_lost = ""
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=paho.MQTTv5 if self._v5 else paho.MQTTv311,
+            clean_session=None if self._v5 else True,
+            reconnect_on_failure=False,
+        )
+        client = self._client
+        client.connect_timeout = broker.connect_timeout_s
+        client.max_inflight_messages_set(0)  # bounded by our own count: paho would queue, and send late
+        if will is not None:
+            client.will_set(will[0], will[1], qos=1, retain=True)
+        if broker.username is not None:
+            password = None if broker.password_file is None else read_password(broker.password_file)
+            client.username_pw_set(broker.username, password)
+        if broker.tls is not None:
+            client.tls_set_context(_tls_context(broker.tls))
+        client.on_connect = self._guard(self._connected)
+        client.on_disconnect = self._guard(self._disconnected)
+        client.on_subscribe = self._guard(self._subscribed)
+        client.on_publish = self._guard(self._published)
+        client.on_message = self._guard(self._received)
+
+    @property
+    def unacked(self) -> int:
+        """QoS 1 publishes that the broker has not acknowledged."""
+        return len(self._unacked)
+
+    @property
+    def stuck(self) -> bool:
+        """The kernel takes no more bytes: whatever is published now would leave late."""
+        return self._client.want_write()
+
+    def oldest_unacked_s(self) -> float:
+        return clock.monotonic() - next(iter(self._unacked.values())) if self._unacked else 0.0
+
+    async def all_acked(self) -> None:
+        """Wait until the broker has acknowledged every QoS 1 publish, or the connection is lost."""
+        await self._drained.wait()
+
+    async def open(self) -> None:
+        """Connect and wait for the broker's yes. Raises BrokerError."""
+        broker = self._broker
+        connecting = asyncio.ensure_future(asyncio.to_thread(self._dial))
+        try:
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(self._dialled_in_vain)
+            raise
+        except (OSError, ValueError) as error:
+            raise BrokerError(f"{broker.host}:{broker.port}: {error}") from error
+        self._socket = self._client.socket()
+        if self._socket is None:
+            raise BrokerError(f"{broker.host}:{broker.port}: closed while connecting")
+        self._loop.add_reader(self._socket, self._readable)
+        self._flush()
+        try:
+            async with asyncio.timeout(broker.connect_timeout_s):
+                await self._connack
+        except TimeoutError as error:
+            raise BrokerError(f"{broker.host}:{broker.port}: no CONNACK") from error
+
+    def _dialled_in_vain(self, done: asyncio.Future[None]) -> None:
+        if not done.cancelled():
+            done.exception()
+        self.abort()
+
+    def _dial(self) -> None:
+        broker = self._broker
+        if self._v5:
+            self._client.connect(broker.host, broker.port, broker.keepalive_s, clean_start=True)
+        else:
+            self._client.connect(broker.host, broker.port, broker.keepalive_s)
+        raw = self._client.socket()
+        if isinstance(raw, socket.socket):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    async def subscribe(self, topic: str) -> None:
+        """Subscribe at QoS 1 and wait for the answer. Retained messages are not asked for. Raises BrokerError."""
+        if self._v5:
+            options = SubscribeOptions(
+                qos=1, retainAsPublished=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+            )
+            _, mid = self._client.subscribe(topic, options=options)
+        else:
+            _, mid = self._client.subscribe(topic, qos=1)
+        if mid is None:
+            raise BrokerError(f"{topic}: not connected")
+        answer = self._suback[mid] = self._loop.create_future()
+        self._flush()
+        try:
+            async with asyncio.timeout(self._broker.connect_timeout_s):
+                granted = await answer
+        except TimeoutError as error:
+            raise BrokerError(f"{topic}: no SUBACK") from error
+        finally:
+            self._suback.pop(mid, None)
+        if not granted:
+            raise BrokerError(f"{topic}: subscription refused")
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: Literal[0, 1] = 1,
+        retain: bool = False,
+        expiry_s: int | None = None,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+    ) -> int | None:
+        """Hand a message to the kernel; its id, or None where the connection is gone (nothing is kept then)."""
+        if self.lost.is_set() or self._socket is None:
+            return None
+        properties = None
+        if self._v5 and (expiry_s is not None or response_topic is not None or correlation is not None):
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            if expiry_s is not None:
+                properties.MessageExpiryInterval = max(1, expiry_s)
+            if response_topic is not None:
+                properties.ResponseTopic = response_topic
+            if correlation is not None:
+                properties.CorrelationData = correlation
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        self._flush()
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            self._lose(f"publish: {paho.error_string(info.rc)}")
+            return None
+        if qos:
+            self._unacked[info.mid] = clock.monotonic()
+            self._drained.clear()
+        return info.mid
+
+    def tick(self) -> None:
+        """Call about once a second: sends pings, notices a broker that no longer answers them."""
+        if not self.lost.is_set():
+            self._client.loop_misc()
+            self._flush()
+
+    async def close(self) -> None:
+        """Say goodbye (the will is not sent) and end."""
+        if not self.lost.is_set() and self._socket is not None:
+            self._client.disconnect()
+            self._flush()
+            await asyncio.sleep(0)
+        self._lose("closed")
+
+    def abort(self) -> None:
+        """End at once and drop what the kernel still holds (a reset): it must not arrive late."""
+        raw = self._client.socket()
+        if raw is not None:
+            try:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # type: ignore[attr-defined]
+            except OSError:
+                log.debug("%s: socket already closed", self._link)
+        self._lose("aborted")
+
+    def _lose(self, why: str) -> None:
+        if not self.lost.is_set():
+            self.why_lost = why
+            self.lost.set()
+            self._drained.set()
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket = None
+        raw = self._client.socket()
+        if raw is not None:
+            raw.close()
+        waits: list[asyncio.Future[Any]] = [self._connack, *self._suback.values()]
+        for wait in waits:
+            if not wait.done():
+                wait.set_exception(BrokerError(self.why_lost))
+                wait.exception()  # nobody may be waiting
+
+    def _readable(self) -> None:
+        # One call reads about one packet; with TLS, more may wait in the library where no poll shows it.
+        while not self.lost.is_set():
+            self._client.loop_read()
+            pending = getattr(self._socket, "pending", None)
+            if pending is None or not pending():
+                break
+        self._flush()
+
+    def _writable(self) -> None:
+        self._client.loop_write()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what paho queued inside a callback, and ask for a call when the kernel is full."""
+        if self._socket is None:
+            return
+        if self._client.want_write():
+            self._client.loop_write()
+        if self._socket is None:
+            return
+        want = self._client.want_write()
+        if want and not self._writing:
+            self._loop.add_writer(self._socket, self._writable)
+        elif self._writing and not want:
+            self._loop.remove_writer(self._socket)
+        self._writing = want
+
+    def _guard(self, callback: Callable[..., None]) -> Callable[..., None]:
+        def guarded(*args: Any) -> None:
+            try:
+                callback(*args)
+            except Exception:
+                self._probe.callback_failed(self._link)
+                log.exception("%s: a callback failed; the connection goes on", self._link)
+
+        return guarded
+
+    def _connected(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if self._connack.done():
+            return
+        if code.is_failure:
+            self._lose(f"refused: {code}")
+        else:
+            self._connack.set_result(None)
+
+    def _disconnected(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        self._lose(str(code))
+
+    def _subscribed(self, _client: Any, _data: Any, mid: int, codes: Any, _properties: Any) -> None:
+        waiting = self._suback.get(mid)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(not any(code.is_failure for code in codes))
+
+    def _published(self, _client: Any, _data: Any, mid: int, code: Any, _properties: Any) -> None:
+        known = self._unacked.pop(mid, None) is not None
+        if not self._unacked:
+            self._drained.set()
+        if known and self._on_acked is not None:
+            self._on_acked(mid, not code.is_failure)
+
+    def _received(self, _client: Any, _data: Any, message: Any) -> None:
+        if self._on_message is None:
+            return
+        properties = getattr(message, "properties", None)
+        self._on_message(
+            Incoming(
+                topic=message.topic,
+                payload=bytes(message.payload),
+                retained=bool(message.retain),
+                response_topic=getattr(properties, "ResponseTopic", None),
+                correlation=getattr(properties, "CorrelationData", None),
+            ),
+        )
