@@ -18,7 +18,7 @@ from inspection.probe import Probe
 from inspection.verdict import Reason
 from vision.child import Answer
 from vision.classifier import Classifier, Scored
-from vision.worker import PLACES, Worker
+from vision.worker import PLACES, STUCK_S, Worker
 
 HAND_OVER_S = 0.001
 """What the way to the child and back adds to a batch's time."""
@@ -94,6 +94,14 @@ class Batcher(Classifier):
         finally:
             timer.cancel()
             self._forget(call)
+
+    @property
+    def stuck(self) -> str:
+        """What should have been answered long ago, for the watchdog; empty while all is well."""
+        now = clock.monotonic()
+        if self._waiting and now > self._waiting[0].deadline + STUCK_S:
+            return f"{self._depth} crops wait past their deadline"
+        return self._worker.stuck(now)
 
     def close(self) -> None:
         """Refuse newcomers; what waits is still scored."""

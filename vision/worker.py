@@ -27,6 +27,7 @@ BACK_OFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 HEALTHY_S = 10.0
 RAISES_IN_A_ROW = 3
+STUCK_S = 2.0
 HANG_FACTOR = 10
 HANG_FLOOR_S = 0.25
 
@@ -117,14 +118,21 @@ class Worker:
     def free_at(self, now: float) -> float:
         """The moment, by the latency curve, at which all that is under way will be done; `now` when idle."""
         assert self.curve is not None
-        free = now
+        free = -math.inf
         for flight in self._flights:
-            free = max(now, max(free, flight.begun) + self.curve.seconds(flight.job.size))
-        return free
+            free = max(free, flight.begun) + self.curve.seconds(flight.job.size)
+            free = max(free, now)  # it takes longer than expected: it may be done at any moment
+        return max(free, now)
 
     def hangs(self, now: float) -> bool:
         """The batch under way takes so long that its child is not believed to be alive."""
         return bool(self._flights) and now >= self._flights[0].begun + self._patience(self._flights[0])
+
+    def stuck(self, now: float) -> str:
+        """A batch that should have been given up long ago: this process, not the child, is at fault."""
+        if self._flights and now > self._flights[0].begun + self._hang_timeout_s + STUCK_S:
+            return f"a batch of {self._flights[0].job.size} is neither answered nor given up"
+        return ""
 
     def submit(self, crops: Sequence[CropPixels], deadline: float) -> asyncio.Future[Answer]:
         """Hand a batch over: 1..max_batch crops of `crop_shape`, the earliest `deadline` among them.

@@ -37,7 +37,7 @@ class Simulated:
     name: str = "simulated"
 
     def open(self) -> Backend:
-        if self.opening is not None and (self.broken is None or self.broken.exists()):
+        if self._broken():
             match self.opening:
                 case "bundle":
                     raise BundleError("bundle.json: simulated damage")
@@ -48,10 +48,14 @@ class Simulated:
                 case "die":
                     os._exit(9)
                 case "hang":
-                    _hang()
+                    while self._broken():
+                        time.sleep(0.001)
                 case "short":
                     return _Short(self.name)
         return self
+
+    def _broken(self) -> bool:
+        return self.opening is not None and (self.broken is None or self.broken.exists())
 
     def score(self, crops: CropPixels) -> NDArray[np.float32]:
         seconds = self.batch_s + self.crop_s * len(crops)
@@ -63,7 +67,8 @@ class Simulated:
         for first in crops[:, 0, 0, 0] if self.faults else ():
             match self.faults.get(int(first)):
                 case "hang":
-                    _hang()
+                    while True:
+                        time.sleep(3600)
                 case "raise":
                     raise RuntimeError("simulated device error")
                 case "die":
@@ -81,8 +86,3 @@ class _Short:
 
     def score(self, crops: CropPixels) -> NDArray[np.float32]:
         return np.zeros(len(crops) - 1, np.float32)
-
-
-def _hang() -> None:
-    while True:
-        time.sleep(3600)
