@@ -31,7 +31,7 @@ class Record:
 
     `id` is the idempotency key: the same in every delivery of this record. `utc` is when the verdict was
     decided; `stages` holds seconds by stage name (capture, prepare, queue, infer, publish, total). `said` tells
-    whether the live verdict went out before its deadline.
+    whether the live verdict went out before its deadline; None where the record had to be committed first.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Record:
     verdict: Verdict
     frames: tuple[FrameFacts, ...]
     utc: float
-    said: bool
+    said: bool | None
     model_hash: str = ""
     config_hash: str = ""
     archive: str = ""

@@ -1,0 +1,203 @@
+"""The only constructor: from a configuration to a daemon whose parts know each other."""
+
+import secrets
+import socket
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+
+from camera.process import CameraProcess
+from daemon.checks import inspect, thresholds
+from daemon.config import Config, StationConfig
+from daemon.heard import Heard
+from daemon.ledger import Ledger
+from daemon.station import Station, StationSettings
+from daemon.tally import Tally
+from dashboard.serve import bind
+from inspection.errors import ConfigError
+from inspection.frame import Crops, Missed
+from inspection.part import Trigger
+from inspection.record import Record
+from transport.deliver import Records
+from transport.link import StationLink
+from transport.triggers import TriggerDesk
+from transport.wire import Address
+from vision.backends.choose import open_backend
+from vision.batching import Batcher
+from vision.bundle import Bundle, Thresholds
+from vision.worker import Worker
+
+
+@dataclass(slots=True)
+class Rules:
+    """What may change while parts move: read afresh for every part."""
+
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One station with everything that is its own."""
+
+    name: str
+    config: StationConfig
+    station: Station
+    link: StationLink
+    desk: TriggerDesk
+    cameras: dict[str, CameraProcess]
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """Everything that runs, constructed and not yet started."""
+
+    config: Config
+    session: str
+    version: str
+    bundle: Bundle
+    rules: Rules
+    metrics: Heard
+    worker: Worker
+    batcher: Batcher
+    records: Records
+    units: tuple[Unit, ...]
+    page: socket.socket
+
+
+def assemble(config: Config, *, page: socket.socket | None = None) -> Daemon:
+    """Construct the daemon; the caller holds the state directory. `page` is a bound socket, if there is one yet.
+
+    Raises ConfigError for what the configuration names and is not usable.
+    """
+    bundle = inspect(config)
+    session = secrets.token_hex(4)
+    metrics = _metrics(config)
+    page = page or _bound(config)
+    opener = partial(
+        open_backend,
+        config.model.bundle,
+        choice=config.model.backend,
+        threads=config.model.threads,
+        cache_dir=config.state_dir / "cache",
+    )
+    worker = Worker(
+        opener,
+        crop_shape=bundle.recipe.crop_shape[1:],
+        max_batch=config.model.max_batch,
+        probe=metrics,
+        model=bundle.model_id,
+        hang_timeout_s=config.model.hang_timeout_s,
+    )
+    batcher = Batcher(worker, max_batch=config.model.max_batch, max_waiting=config.model.max_waiting, probe=metrics)
+    records = Records(
+        config.state_dir / "outbox.sqlite",
+        config.mqtt,
+        config=config.records,
+        ack_topics=[Address(config.site, config.line, station).ack for station in config.stations],
+        name=f"{config.line}-records",
+        probe=metrics,
+    )
+    rules = Rules(thresholds(config, bundle))
+    shared = _Shared(config, session, bundle, rules, metrics, batcher, records)
+    units = tuple(shared.unit(name, settings) for name, settings in config.stations.items())
+    return Daemon(config, session, version("linegate"), bundle, rules, metrics, worker, batcher, records, units, page)
+
+
+def _metrics(config: Config) -> Heard:
+    return Heard(
+        cameras={name: tuple(station.cameras) for name, station in config.stations.items()},
+        deadlines={name: station.deadline_ms / 1000 for name, station in config.stations.items()},
+        links=(*config.stations, "records"),
+        max_batch=config.model.max_batch,
+        version=version("linegate"),
+    )
+
+
+def _bound(config: Config) -> socket.socket:
+    host, port = config.http.host, config.http.port
+    try:
+        return bind(host, port)
+    except OSError as error:
+        raise ConfigError(f"http.port: {host}:{port} cannot be used: {error.strerror}; choose another") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeper:
+    """One station's way into the records that all stations share."""
+
+    records: Records
+    address: Address
+
+    def keep(self, record: Record) -> None:
+        self.records.keep(record, self.address.record)
+
+    async def kept(self, record: Record) -> None:
+        await self.records.kept(record, self.address.record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all stations of a daemon share."""
+
+    config: Config
+    session: str
+    bundle: Bundle
+    rules: Rules
+    metrics: Heard
+    batcher: Batcher
+    records: Records
+
+    def unit(self, name: str, settings: StationConfig) -> Unit:
+        config, triggered = self.config, settings.mode == "triggered"
+        address = Address(config.site, config.line, name)
+        desk = TriggerDesk(name, self.session, settings.trigger, probe=self.metrics, triggered=triggered)
+
+        # The station knows its cameras and its link, and both hand it what comes in.
+        def trigger(wanted: Trigger) -> None:
+            station.trigger(wanted)
+
+        def captured(capture: Crops | Missed) -> None:
+            station.captured(capture)
+
+        cameras = {
+            camera: CameraProcess(
+                name,
+                camera,
+                kind,
+                self.bundle.recipe.crops,
+                crop_shape=self.bundle.recipe.crop_shape,
+                triggered=triggered,
+                probe=self.metrics,
+                on_capture=captured,
+            )
+            for camera, kind in settings.cameras.items()
+        }
+        link = StationLink(
+            config.mqtt,
+            address,
+            session=self.session,
+            triggers=desk,
+            on_trigger=trigger,
+            probe=self.metrics,
+        )
+        station = Station(
+            StationSettings(
+                name=name,
+                session=self.session,
+                window=settings.deadline_ms / 1000,
+                require_record=config.records.require_record,
+                model_hash=self.bundle.hash,
+                config_hash=config.hash,
+            ),
+            ledger=Ledger(
+                name, max_open=settings.max_open, margin=settings.answer_margin_ms / 1000, probe=self.metrics
+            ),
+            cameras=tuple(cameras.values()),
+            classifier=self.batcher,
+            thresholds=lambda: self.rules.thresholds,
+            teller=link,
+            keeper=_Keeper(self.records, address),
+            tally=Tally(),
+            probe=self.metrics,
+        )
+        return Unit(name, settings, station, link, desk, cameras)

@@ -1,0 +1,54 @@
+"""What a configuration names must be there and readable before a line depends on it."""
+
+from pathlib import Path
+
+from camera.folder import FolderConfig
+from daemon.config import Config
+from inspection.errors import BundleError, ConfigError
+from vision.bundle import Bundle, Thresholds, load_bundle
+
+
+def inspect(config: Config) -> Bundle:
+    """Look at everything on disk that `config` names; answers the verified bundle.
+
+    Raises ConfigError naming the key. Nothing is opened on the network and no device is touched.
+    """
+    try:
+        bundle = load_bundle(config.model.bundle)
+    except BundleError as error:
+        raise ConfigError(f"model.bundle: {error}") from error
+    thresholds(config, bundle)
+    for station, settings in config.stations.items():
+        for camera, kind in settings.cameras.items():
+            if isinstance(kind, FolderConfig):
+                _readable(kind.path, f"stations.{station}.cameras.{camera}.path")
+    _readable(config.mqtt.password_file, "mqtt.password_file")
+    if config.mqtt.tls:
+        for key in ("ca", "cert", "key"):
+            _readable(getattr(config.mqtt.tls, key), f"mqtt.tls.{key}")
+    return bundle
+
+
+def thresholds(config: Config, bundle: Bundle) -> Thresholds:
+    """The bundle's thresholds, or those that the configuration puts over them. Raises ConfigError."""
+    model = config.model
+    pass_below = bundle.thresholds.pass_below if model.pass_below is None else model.pass_below
+    fail_above = bundle.thresholds.fail_above if model.fail_above is None else model.fail_above
+    if pass_below > fail_above:
+        raise ConfigError(
+            f"model: pass_below {pass_below:g} is above fail_above {fail_above:g} (of the bundle, where the "
+            "configuration sets only one); set both"
+        )
+    return Thresholds(pass_below, fail_above)
+
+
+def _readable(path: Path | None, key: str) -> None:
+    if path is None:
+        return
+    try:
+        if path.is_dir():
+            next(path.iterdir(), None)
+        else:
+            path.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,39 @@
+"""`linegate check`: is this configuration right, before the line depends on it?"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def register(commands: "argparse._SubParsersAction[Any]") -> None:
+    command = commands.add_parser(
+        "check",
+        help="validate a configuration and what it names",
+        description="Validate a configuration and the bundle, pictures and secrets that it names, without a "
+        "camera, a broker or a network being touched. Exit code 78 where something is wrong.",
+    )
+    command.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"), help="default: config.yaml")
+    command.add_argument("--json", action="store_true", help="print one JSON object")
+    command.set_defaults(run=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from daemon.checks import inspect  # noqa: PLC0415 - `linegate --help` stays quick
+    from daemon.config import load  # noqa: PLC0415
+
+    config = load(args.config)
+    bundle = inspect(config)
+    cameras = sum(len(station.cameras) for station in config.stations.values())
+    told = {
+        "config": str(args.config),
+        "hash": config.hash,
+        "stations": sorted(config.stations),
+        "cameras": cameras,
+        "model": bundle.model_id,
+    }
+    if args.json:
+        print(json.dumps(told))
+    else:
+        print(f"{args.config}: good. {len(config.stations)} stations, {cameras} cameras, model {bundle.model_id}.")
+    return 0

@@ -1,0 +1,29 @@
+"""`linegate schema`: the JSON schema of config.yaml, for editors."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def register(commands: "argparse._SubParsersAction[Any]") -> None:
+    command = commands.add_parser(
+        "schema",
+        help="write the JSON schema of config.yaml",
+        description="Write the JSON schema of config.yaml. Name it in the file's first line "
+        "(# yaml-language-server: $schema=linegate.schema.json) and editors complete and check it.",
+    )
+    command.add_argument("--out", type=Path, help="file to write; standard output when left out")
+    command.set_defaults(run=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    from daemon.config import schema  # noqa: PLC0415 - `linegate --help` stays quick
+
+    text = json.dumps(schema(), indent=2) + "\n"
+    if args.out:
+        args.out.write_text(text)
+    else:
+        sys.stdout.write(text)
+    return 0

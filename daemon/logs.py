@@ -1,0 +1,61 @@
+"""What linegate tells on standard error: one line an event, safe to read in a terminal, without secrets."""
+
+import json
+import logging
+import re
+import sys
+from typing import Any
+
+from inspection import clock
+
+# user:password@ in any URL; cameras and brokers are named by URLs that carry both.
+_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
+_RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def redact(text: str) -> str:
+    """The text without credentials in URLs."""
+    return _CREDENTIALS.sub(r"\g<scheme>***@", text)
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters as \xNN, so that a camera's or a client's words cannot forge a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class HumanFormatter(logging.Formatter):
+    """`12:00:00.123 INFO    station: text`; a traceback follows on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
+        text = printable(redact(record.getMessage()))
+        line = f"{at}.{int(record.msecs):03d} {record.levelname:<7} {record.name}: {text}"
+        if record.exc_info:
+            line += "\n" + redact(self.formatException(record.exc_info))
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: t (UTC seconds), level, logger, message, error, and the call's `extra` fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told: dict[str, Any] = {
+            "t": round(clock.utc(), 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        told |= {key: value for key, value in vars(record).items() if key not in _RESERVED}
+        if record.exc_info:
+            told["error"] = redact(self.formatException(record.exc_info))
+        return json.dumps(told, default=str)
+
+
+def set_up(level: str, form: str) -> None:
+    """Send everything that is told to standard error in the wanted form; may be called again when it changes."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else HumanFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.captureWarnings(True)

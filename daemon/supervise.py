@@ -1,0 +1,175 @@
+"""Runs an assembled daemon: named tasks, signals, and an end in which every open part is answered."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from daemon import logs
+from daemon.assemble import Daemon, assemble
+from daemon.checks import thresholds
+from daemon.config import Config
+from daemon.lock import held
+from daemon.notify import Notifier
+from daemon.view import Readiness, View, readiness
+from daemon.watchdog import Progress, Watchdog
+from dashboard.app import make_app
+from dashboard.serve import serve
+from inspection.errors import ConfigError
+
+LOG = logging.getLogger(__name__)
+GRACE_S = 1.5  # for open parts at the end; with the children's own ends this stays under 5 s
+OVERDUE_S = 2.0
+CAPTURE_PATIENCE_S = 120.0  # longer than a camera's own stall time-out and its longest pause between restarts
+RECORD_PATIENCE_S = 60.0
+LIVE_KEYS = ("model.pass_below", "model.fail_above", "log.level", "log.format")
+
+
+def run(config: Config, *, reread: Callable[[], Config]) -> None:
+    """The daemon until SIGTERM or SIGINT. Raises ConfigError for what cannot be used."""
+    with held(config.state_dir):
+        asyncio.run(_main(config, reread))
+
+
+async def _main(config: Config, reread: Callable[[], Config]) -> None:
+    await until_signalled(Supervisor(assemble(config)), reread)
+
+
+async def until_signalled(supervisor: "Supervisor", reread: Callable[[], Config]) -> None:
+    """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.reload(reread))
+    await supervisor.run(stop)
+
+
+class Supervisor:
+    """Owns the tasks of one daemon."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.daemon = daemon
+        self._notifier = Notifier.from_environment(os.environ, os.getpid())
+        self._watchdog = Watchdog(self._notifier, self._stages())
+        self.view = View(daemon, self._watchdog)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set; then open parts are answered, records flushed and children ended.
+
+        A task that ends by itself is a fault of ours: the whole daemon ends with it, and systemd starts anew.
+        """
+        daemon = self.daemon
+        app = make_app(self.view, hosts=(daemon.config.http.host,))
+        tasks: list[asyncio.Task[None]] = []
+        async with asyncio.TaskGroup() as group:
+
+            def start(name: str, coroutine: Coroutine[Any, Any, None]) -> None:
+                tasks.append(group.create_task(coroutine, name=name))
+
+            start("worker", daemon.worker.run())
+            start("batcher", daemon.batcher.run())
+            start("records", daemon.records.run())
+            for unit in daemon.units:
+                start(f"link {unit.name}", unit.link.run())
+                for name, camera in unit.cameras.items():
+                    start(f"camera {unit.name}/{name}", camera.run())
+            start("page", serve(app, daemon.page))
+            start("pulse", self._pulse())
+            start("watchdog", self._watchdog.run())
+            host, port = daemon.page.getsockname()[:2]
+            LOG.info("session %s, model %s, page http://%s:%s", daemon.session, daemon.bundle.model_id, host, port)
+            await stop.wait()
+            await self._close()
+            for task in tasks:
+                task.cancel()
+        self._notifier.close()
+        LOG.info("ended")
+
+    async def _pulse(self) -> None:
+        """Tells PLCs and systemd how the stations stand, whenever it changes."""
+        daemon, started = self.daemon, False
+        told: dict[str, tuple[Readiness, str]] = {}
+        while True:
+            for unit in daemon.units:
+                state, reason = now = readiness(daemon, unit)
+                if told.get(unit.name) != now:
+                    told[unit.name] = now
+                    unit.link.set_state(state, reason, daemon.bundle.model_id)
+                    LOG.info("station %s is %s %s", unit.name, state, reason)
+            ready, why = self.view.ready()
+            daemon.metrics.set_ready(ready)
+            daemon.metrics.set_model(daemon.bundle.model_id, daemon.worker.backend_name, daemon.bundle.recipe.enhance)
+            if not started and (ready or daemon.worker.ready.is_set() or daemon.worker.failure):
+                # A camera or broker that is away must not fail the start: parts are answered without it.
+                started = self._notifier.ready(why) or True
+            await asyncio.sleep(0.2)
+
+    async def _close(self) -> None:
+        LOG.info("stopping")
+        self._notifier.stopping("answering the open parts")
+        for unit in self.daemon.units:
+            unit.link.set_state("not_ready", "shutdown", self.daemon.bundle.model_id)
+        await asyncio.gather(*(unit.station.close(GRACE_S) for unit in self.daemon.units))
+
+    def reload(self, reread: Callable[[], Config]) -> None:
+        """SIGHUP: apply what may change live, say what needs a restart, keep the old settings on a mistake."""
+        self._notifier.reloading()
+        try:
+            new = reread()
+            rules = thresholds(new, self.daemon.bundle)
+        except ConfigError as error:
+            LOG.error("the configuration was not read again: %s", error)  # noqa: TRY400 - no traceback wanted
+        else:
+            self.daemon.rules.thresholds = rules
+            logs.set_up(new.log.level, new.log.format)
+            LOG.info("configuration read again: pass_below %g, fail_above %g", rules.pass_below, rules.fail_above)
+            waiting = changed(self.daemon.config, new)
+            if waiting:
+                LOG.warning("these changes wait for a restart: %s", ", ".join(waiting))
+        self._notifier.ready("configuration read again")
+
+    def _stages(self) -> dict[str, Callable[[], str]]:
+        """What must move: free-running cameras give parts, open parts get verdicts, records reach disk and broker."""
+        daemon, heard = self.daemon, self.daemon.metrics
+        stages = {
+            f"capture {unit.name}": Progress(
+                lambda unit=unit: unit.station.ledger.captured,  # type: ignore[misc]
+                lambda unit=unit: any(camera.up for camera in unit.cameras.values()),  # type: ignore[misc]
+                patience=CAPTURE_PATIENCE_S,
+            ).stuck
+            for unit in daemon.units
+            if unit.config.mode == "free_running"
+        }
+        return {
+            **stages,
+            "inference": self._overdue,
+            "store": Progress(
+                lambda: heard.records_stored,
+                lambda: daemon.records.backlog > 0 and not daemon.records.failure,
+                patience=RECORD_PATIENCE_S,
+            ).stuck,
+            "delivery": Progress(
+                lambda: heard.records_delivered,
+                lambda: heard.outbox_depth > 0 and heard.records_link_up and not daemon.config.records.await_ack,
+                patience=RECORD_PATIENCE_S,
+            ).stuck,
+        }
+
+    def _overdue(self) -> str:
+        overdue = (unit.station.ledger.overdue(OVERDUE_S) for unit in self.daemon.units)
+        return next((f"part {part.id} of {part.station} has no verdict" for part in overdue if part), "")
+
+
+def changed(old: Config, new: Config) -> list[str]:
+    """The keys that differ and cannot be changed while parts move, sorted."""
+
+    def flat(value: Any, where: str) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return {k: v for key, inner in value.items() for k, v in flat(inner, f"{where}.{key}").items()}
+        return {where.removeprefix("."): value}
+
+    before, after = flat(old.model_dump(mode="json"), ""), flat(new.model_dump(mode="json"), "")
+    keys = before.keys() | after.keys()
+    return sorted(key for key in keys if before.get(key) != after.get(key) and key not in LIVE_KEYS)
