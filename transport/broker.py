@@ -54,6 +54,7 @@ class EmbeddedBroker:
             stdin=subprocess.PIPE,  # the child ends when this closes
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # rumqttd prints a line for each client that leaves
+            start_new_session=True,  # a terminal's Ctrl-C is for the daemon, which still has to say goodbye
         )
         self._child = child
         assert child.stdout is not None

@@ -15,9 +15,10 @@ from inspection.errors import StoreError
 from inspection.probe import SILENT, Probe
 from inspection.record import Record
 from transport import wire
-from transport.mqtt import Backoff, BrokerConfig, BrokerError, Connection
+from transport.backoff import Backoff
+from transport.message import Incoming
+from transport.mqtt import BrokerConfig, BrokerError, Connection
 from transport.outbox import Entry, Outbox, Row
-from transport.triggers import Incoming
 
 log = logging.getLogger(__name__)
 

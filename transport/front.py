@@ -7,6 +7,7 @@ the way back; everything else is the same in both versions (MQTT 5.0, section 3,
 import asyncio
 import contextlib
 import logging
+import socket
 import uuid
 from collections.abc import Awaitable, Callable
 
@@ -93,7 +94,27 @@ def to_4(kind: int, body: bytes) -> bytes | None:
     return body
 
 
-async def _read(reader: asyncio.StreamReader) -> Packet:
+class _Quick:
+    """Acknowledges at once what rumqttd sends: with Nagle's algorithm on, it waits for that, up to 40 ms."""
+
+    def __init__(self, reader: asyncio.StreamReader, raw: socket.socket) -> None:
+        self._reader, self._raw = reader, raw
+
+    async def readexactly(self, count: int) -> bytes:
+        data = await self._reader.readexactly(count)
+        self._raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return data
+
+    async def read(self, count: int) -> bytes:
+        data = await self._reader.read(count)
+        self._raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return data
+
+
+Reader = asyncio.StreamReader | _Quick
+
+
+async def _read(reader: Reader) -> Packet:
     kind = (await reader.readexactly(1))[0]
     length = 0
     for shift in (0, 7, 14, 21):
@@ -112,14 +133,14 @@ def _pack(kind: int, body: bytes) -> bytes:
     return bytes((kind,)) + _varint(len(body)) + body
 
 
-async def _splice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _splice(reader: Reader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65_536):
         writer.write(data)
         await writer.drain()
 
 
 async def _translate(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, change: Callable[[int, bytes], bytes | None]
+    reader: Reader, writer: asyncio.StreamWriter, change: Callable[[int, bytes], bytes | None]
 ) -> None:
     while True:
         kind, body = await _read(reader)
@@ -158,13 +179,14 @@ class Front:
                 writer.write(_pack(_CONNACK << 4, b"\x00\x01"))  # unacceptable protocol version
             return
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+        quick = _Quick(up_reader, up_writer.get_extra_info("socket"))
         try:
             if body[6] == 5:
                 up_writer.write(_pack(kind, body))
-                await _first_to_end(_splice(reader, up_writer), _splice(up_reader, writer))
+                await _first_to_end(_splice(reader, up_writer), _splice(quick, writer))
             else:
                 up_writer.write(_pack(kind, connect_to_5(body)))
-                await _first_to_end(_translate(reader, up_writer, to_5), _translate(up_reader, writer, to_4))
+                await _first_to_end(_translate(reader, up_writer, to_5), _translate(quick, writer, to_4))
         finally:
             up_writer.close()
 

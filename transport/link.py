@@ -12,14 +12,17 @@ from inspection.part import Trigger
 from inspection.probe import SILENT, Probe
 from inspection.verdict import Verdict
 from transport import wire
-from transport.mqtt import Backoff, BrokerConfig, BrokerError, Connection
-from transport.triggers import Incoming, Refusal, TriggerDesk
+from transport.backoff import Backoff
+from transport.message import Incoming
+from transport.mqtt import BrokerConfig, BrokerError, Connection
+from transport.triggers import Refusal, TriggerDesk
 
 log = logging.getLogger(__name__)
 
 State = Literal["ready", "not_ready", "offline"]
 
-MAX_UNACKED = 20
+MAX_UNACKED = 1000
+SLOW_BROKER_S = 0.25
 HEARTBEAT_S = 1.0
 
 
@@ -62,18 +65,12 @@ class StationLink:
     def say(self, verdict: Verdict) -> bool:
         """Publish a live verdict now. False: it was not sent, will never be, and is counted.
 
-        That is so after its deadline, with the broker away, and while the broker leaves more than 20 messages
-        unacknowledged or the kernel takes no bytes: it would arrive late.
+        That is so after its deadline, with the broker away, and while the broker leaves messages unacknowledged
+        for 0.25 s or the kernel takes no bytes: it would arrive late.
         """
         connection = self._connection
         left = verdict.part.deadline - clock.monotonic()
-        if (
-            left <= 0
-            or connection is None
-            or connection.lost.is_set()
-            or connection.stuck
-            or connection.unacked >= MAX_UNACKED
-        ):
+        if left <= 0 or connection is None or connection.lost.is_set() or _slow(connection):
             self._probe.verdict_late(verdict.part.station)
             return False
         body = wire.encode_verdict(verdict, session=self._session, left_s=left, utc=clock.utc())
@@ -167,9 +164,14 @@ class StationLink:
     def _refuse(self, refusal: Refusal) -> None:
         log.info("%s: trigger refused: %s", self._address.station, refusal.why)
         connection = self._connection
-        if not refusal.answer or connection is None or connection.unacked >= MAX_UNACKED or connection.stuck:
+        if not refusal.answer or connection is None or _slow(connection):
             return
         body = wire.encode_refused(refusal.trigger, refusal.why, refusal.detail, session=self._session, utc=clock.utc())
         connection.publish(self._address.refused, body)
         if refusal.response_topic is not None:
             connection.publish(refusal.response_topic, body, correlation=refusal.correlation)
+
+
+def _slow(connection: Connection) -> bool:
+    """The broker does not keep up: what is published now would leave, or arrive, late."""
+    return connection.stuck or connection.unacked >= MAX_UNACKED or connection.oldest_unacked_s() > SLOW_BROKER_S

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from inspection import clock
 from inspection.part import PartId, Trigger
 from inspection.probe import SILENT, Probe
+from transport.message import Incoming
 from transport.wire import MAX_TRIGGER_BYTES, Request, WireError, parse_trigger
 
 MALFORMED = "malformed"
@@ -40,17 +41,6 @@ class TriggerLimits(BaseModel):
     remember_count: int = Field(
         10_000, ge=1, le=1_000_000, description="How many of the last ids count as duplicates, whatever their age."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message from the broker, without any client library's types."""
-
-    topic: str
-    payload: bytes
-    retained: bool = False
-    response_topic: str | None = None
-    correlation: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,11 @@ from inspection.probe import Probe
 from inspection.record import FrameFacts, Record
 from inspection.verdict import Outcome, Reason, Verdict
 from transport.broker import EmbeddedBroker
+from transport.deliver import Records
+from transport.link import StationLink
+from transport.message import Incoming
 from transport.mqtt import BrokerConfig, Connection
-from transport.triggers import Incoming
+from transport.triggers import TriggerDesk, TriggerLimits
 from transport.wire import Address
 
 SESSION = "5e551011"
@@ -230,10 +233,58 @@ class Lab:
         part = Part(station, name, seq, now, deadline, trigger)
         return Verdict(part, outcome, reason, score, now, "0123456789ab")
 
+    def answering(self, *args: Any, **more: Any) -> "Answering":
+        return Answering(self, *args, **more)
+
     def record(self, number: int, *, label: Label | None = None, **more: Any) -> Record:
         verdict = self.verdict(seq=number, **more)
         crop = FrameFacts("top", number, verdict.decided, "pictures/a.jpg", label)
         return Record(f"{SESSION}-{number}", SESSION, verdict, (crop,), clock.utc(), True, stages={"infer": 0.01})
+
+
+class Answering:
+    """A whole station without camera and model: each trigger gets a verdict and a record, as the script says.
+
+    `script(n)` gives outcome, label and how often the n-th trigger is answered; n counts from 1.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        broker: BrokerConfig,
+        address: Address,
+        outbox: Path,
+        script: Callable[[int], tuple[Outcome, Label, int]] = lambda _: (Outcome.PASS, Label.OK, 1),
+    ) -> None:
+        desk = TriggerDesk(address.station, SESSION, TriggerLimits(), probe=lab.ears)
+        self.link = StationLink(
+            broker, address, session=SESSION, triggers=desk, on_trigger=self._answer, probe=lab.ears
+        )
+        self.records = Records(outbox, broker, name=f"records-{address.station}", probe=lab.ears)
+        self.delay_s = 0.0
+        self._lab, self._address, self._script, self._seen = lab, address, script, 0
+
+    def _answer(self, trigger: Trigger) -> None:
+        self._seen += 1
+        outcome, label, times = self._script(self._seen)
+        asyncio.get_running_loop().call_later(self.delay_s, self._say, trigger, self._seen, outcome, label, times)
+
+    def _say(self, trigger: Trigger, seq: int, outcome: Outcome, label: Label, times: int) -> None:
+        reason = Reason.DEADLINE if outcome is Outcome.NO_VERDICT else Reason.SCORE
+        verdict = self._lab.verdict(outcome, reason, trigger=trigger, seq=seq)
+        for _ in range(times):
+            self.link.say(verdict)
+        crop = FrameFacts("top", seq, verdict.decided, "a.jpg", label)
+        self.records.keep(
+            Record(f"{SESSION}-{self._address.station}-{seq}", SESSION, verdict, (crop,), clock.utc(), True),
+            self._address.record,
+        )
+
+    async def run(self) -> None:
+        self.link.set_state("ready", "", "0123456789ab")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.link.run())
+            group.create_task(self.records.run())
 
 
 @pytest.fixture
