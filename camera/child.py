@@ -19,6 +19,7 @@ from camera.camera import Camera
 from camera.health import Health
 from camera.kinds import CameraConfig, open_camera
 from camera.messages import Alive, Ended, Gone, Opened, Seen, Taken, Unusable, Wanted, receive, send
+from camera.pace import Pace
 from camera.ring import Ring
 from inspection import clock
 from inspection.errors import CameraError, PictureError
@@ -46,7 +47,7 @@ class Setup:
 
 
 class Requests:
-    """Pictures that the parent wants, oldest first. A thread listens, because a driver may block the main one."""
+    """Pictures that the parent wants, oldest first. A thread listens: a driver may block the main one."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -114,12 +115,11 @@ class Child:
             self._hand_over(capture, wanted.request)
 
     def _paced(self, captures: Iterator[Capture]) -> None:
-        interval = 1 / (self._setup.config.pace_hz or 1.0)
-        due = clock.monotonic()
+        pace = Pace(1 / (self._setup.config.pace_hz or 1.0))
+        pace.wait()
         for capture in captures:
             self._hand_over(capture, 0)
-            due = max(due + interval, clock.monotonic() - interval)
-            _sleep_until(due)
+            pace.wait()
 
     def _latest(self, captures: Iterator[Capture]) -> None:
         told = clock.monotonic()
@@ -208,7 +208,7 @@ def main(setup: Setup) -> None:
     _die_with(setup.parent)
     cv2.setNumThreads(1)
     try:
-        camera = open_camera(setup.name, setup.config, triggered=setup.triggered)
+        camera = open_camera(setup.name, setup.config)
         try:
             send(setup.sock, Opened(camera.streaming))
             Child(setup, camera).run()
@@ -223,18 +223,10 @@ def main(setup: Setup) -> None:
 
 
 def _missed(frame: Frame, reason: Reason, detail: str) -> Missed:
-    return Missed(
-        frame.camera, frame.number, reason, frame.captured, detail[:_DETAIL_CHARACTERS], frame.source
-    )
+    return Missed(frame.camera, frame.number, reason, frame.captured, detail[:_DETAIL_CHARACTERS], frame.source)
 
 
 def _die_with(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)
-
-
-def _sleep_until(due: float) -> None:
-    wait = due - clock.monotonic()
-    if wait > 0:
-        threading.Event().wait(wait)

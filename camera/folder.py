@@ -31,9 +31,7 @@ class FolderConfig(CameraSettings):
     )
     split: str | None = Field(default=None, description="only the manifest's rows with this split")
     loop: bool = Field(default=True, description="begin again after the last picture")
-    rate_hz: float = Field(
-        default=2.0, gt=0, le=1000, description="pictures a second on a free-running station"
-    )
+    rate_hz: float = Field(default=2.0, gt=0, le=1000, description="pictures a second on a free-running station")
     bit_depth: Literal[10, 12, 16] = Field(
         default=16,
         description="of 16-bit files: 10 or 12 where they hold the values of such a sensor, right-aligned",
@@ -68,9 +66,7 @@ class FolderCamera:
         """Raises CameraError (camera_lost) for a manifest or folder that cannot be used."""
         self._name = name
         self._config = config
-        self._entries = (
-            _from_folder(config.path) if config.path.is_dir() else _from_manifest(config.path, config.split)
-        )
+        self._entries = _from_folder(config.path) if config.path.is_dir() else _from_manifest(config.path, config.split)
         if not self._entries:
             raise CameraError(
                 Reason.CAMERA_LOST,
@@ -115,9 +111,7 @@ def _from_manifest(manifest: Path, split: str | None) -> tuple[_Entry, ...]:
                 missing = "path" if "path" not in columns else "split"
                 raise CameraError(Reason.CAMERA_LOST, f"{manifest} has no column {missing}")
             return tuple(
-                _entry(manifest, table.line_num, row)
-                for row in table
-                if split is None or row["split"] == split
+                _entry(manifest, table.line_num, row) for row in table if split is None or row["split"] == split
             )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CameraError(Reason.CAMERA_LOST, f"{manifest}: {error}") from error
@@ -128,7 +122,5 @@ def _entry(manifest: Path, line: int, row: dict[str, str]) -> _Entry:
     try:
         label = Label(text) if text else None
     except ValueError as error:
-        raise CameraError(
-            Reason.CAMERA_LOST, f"{manifest}:{line}: the label {text!r} is neither ok nor ng"
-        ) from error
+        raise CameraError(Reason.CAMERA_LOST, f"{manifest}:{line}: the label {text!r} is neither ok nor ng") from error
     return _Entry(manifest.parent / row["path"], row["path"], label)

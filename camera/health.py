@@ -86,7 +86,7 @@ class Health:
     def _frozen(self, frame: Frame) -> tuple[Reason, str] | None:
         if not self._frozen_after:
             return None
-        fingerprint = zlib.crc32(memoryview(np.ascontiguousarray(frame.pixels[::_STEP])))
+        fingerprint = zlib.crc32(np.ascontiguousarray(frame.pixels[::_STEP]).data)
         self._repeats = self._repeats + 1 if fingerprint == self._print else 0
         self._print = fingerprint
         if self._repeats >= self._frozen_after:

@@ -5,20 +5,27 @@ from typing import Annotated, assert_never
 from pydantic import Field
 
 from camera.camera import Camera
-from camera.folder import FolderConfig
+from camera.folder import FolderCamera, FolderConfig
+from camera.genicam import GenicamCamera, GenicamConfig
+from camera.opencv import OpencvCamera, OpencvConfig
+from camera.simulated import SimulatedCamera, SimulatedConfig
 
-CameraConfig = Annotated[FolderConfig, Field()]
+CameraConfig = Annotated[FolderConfig | GenicamConfig | OpencvConfig | SimulatedConfig, Field(discriminator="kind")]
 
 
-def open_camera(name: str, config: CameraConfig, *, triggered: bool) -> Camera:
+def open_camera(name: str, config: CameraConfig) -> Camera:
     """Open the camera. Raises CameraError.
 
-    A kind's own libraries are imported only here, so that a station needs none of the others'.
+    Vendors' libraries are imported by a kind only when it opens, so that a station needs none of the others'.
     """
     match config:
         case FolderConfig():
-            from camera.folder import FolderCamera  # noqa: PLC0415
-
             return FolderCamera(name, config)
+        case GenicamConfig():
+            return GenicamCamera(name, config)
+        case OpencvConfig():
+            return OpencvCamera(name, config)
+        case SimulatedConfig():
+            return SimulatedCamera(name, config)
         case _:
             assert_never(config)

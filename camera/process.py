@@ -171,9 +171,7 @@ class CameraProcess:
 
     def _setup(self, sock: socket.socket, frames: Ring, crops: Ring) -> Setup:
         size = self._size
-        return Setup(
-            self._name, self._config, self._triggered, self._prepare, size, os.getpid(), sock, frames, crops
-        )
+        return Setup(self._name, self._config, self._triggered, self._prepare, size, os.getpid(), sock, frames, crops)
 
     async def _watch(self, over: "asyncio.Future[Gone | Ended]") -> Gone | Ended:
         while True:

@@ -10,9 +10,7 @@ class CameraSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    health: HealthConfig = Field(
-        default=HealthConfig(), description="what makes a picture unfit to be judged"
-    )
+    health: HealthConfig = Field(default=HealthConfig(), description="what makes a picture unfit to be judged")
     stall_timeout_s: float = Field(
         default=3.0,
         gt=0,

@@ -44,9 +44,7 @@ async def test_a_shot_gives_the_pictures_of_the_manifest_in_order_with_their_lab
     assert picture.pixels.shape == (48, 64)
 
 
-async def test_a_free_running_camera_hands_over_every_picture(
-    manifest: Path, start_camera: StartCamera
-) -> None:
+async def test_a_free_running_camera_hands_over_every_picture(manifest: Path, start_camera: StartCamera) -> None:
     config = FolderConfig(kind="folder", path=manifest, split="test", rate_hz=100)
     async with start_camera(config, triggered=False) as rig:
         captures = [await rig.next() for _ in range(6)]
