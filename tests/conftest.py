@@ -119,9 +119,7 @@ def _ours(segment: str) -> bool:
         if grown == tree:
             break
         tree = grown
-    return not any(
-        f"{SHM}/{segment}" in _text(PROC / str(pid) / "maps") for pid, _ in table if pid not in tree
-    )
+    return not any(f"{SHM}/{segment}" in _text(PROC / str(pid) / "maps") for pid, _ in table if pid not in tree)
 
 
 def _text(path: Path) -> str:

@@ -61,9 +61,7 @@ def test_what_a_test_leaves_behind_fails_it_by_name_and_it_alone(tmp_path: Path)
     run = subprocess.run(
         [sys.executable, "-m", "pytest"], capture_output=True, text=True, cwd=tmp_path, env=wide, check=False
     )
-    failed = dict(
-        re.findall(r"^ERROR test_leaky\.py::(\w+) - Failed: left behind: (.*)$", run.stdout, re.MULTILINE)
-    )
+    failed = dict(re.findall(r"^ERROR test_leaky\.py::(\w+) - Failed: left behind: (.*)$", run.stdout, re.MULTILINE))
     assert set(failed) == {
         "test_task", "test_zombie", "test_process", "test_thread", "test_listener", "test_segment",
     }, run.stdout  # fmt: skip

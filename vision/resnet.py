@@ -27,9 +27,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Sequential | None = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -106,9 +104,7 @@ def _load(model: ResNet18, tensors: Mapping[str, NDArray[np.float32]], may_miss:
     except RuntimeError as error:
         raise BundleError(f"the weights are not ResNet18's: {error}") from error
     # num_batches_tracked is a counter of torch's training mode: no forward pass reads it.
-    missing = [
-        name for name in missing if not name.endswith("num_batches_tracked") and not name.startswith(may_miss)
-    ]
+    missing = [name for name in missing if not name.endswith("num_batches_tracked") and not name.startswith(may_miss)]
     unexpected = [name for name in unexpected if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise BundleError(f"the weights are not ResNet18's: missing {missing[:3]}, unknown {unexpected[:3]}")

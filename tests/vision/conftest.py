@@ -167,8 +167,7 @@ def until() -> Until:
 
     async def until(holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):
-            while not holds():  # noqa: ASYNC110 - /proc and counters have no event
+            while not holds():
                 await asyncio.sleep(0.001)
 
     return until
-
