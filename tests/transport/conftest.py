@@ -153,7 +153,7 @@ class Listener:
 
 async def _eventually(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not holds():  # noqa: ASYNC110 - looks at things that have no event
+        while not holds():
             await asyncio.sleep(0.005)
 
 
