@@ -13,6 +13,13 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= /usr/lib/systemd/system
 SYSUSERSDIR ?= /usr/lib/sysusers.d
 TMPFILESDIR ?= /usr/lib/tmpfiles.d
+PREFIXDIR = $(DESTDIR)$(PREFIX)
+
+define need_python
+linegate needs Python 3.11 or newer with its venv module, and found none.
+On Debian or Ubuntu: apt-get install python3 python3-venv   (or name one: make PYTHON=/path/to/python3.11)
+endef
+export need_python
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench size drill-systemd install uninstall clean
@@ -37,17 +44,62 @@ lint: .venv/.installed ## style, floors and types
 bench: .venv/.installed ## the measurements that the documents quote
 	@for b in bench/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
 
+size: .venv-run/.installed ## what the runtime set weighs, and the heaviest of it
+	@du -sm .venv-run | awk '{ print "runtime set: " $$1 " MB on disk (at most 800)"; exit $$1 >= 800 }'
+	@du -sm .venv-run/lib/python*/site-packages/* | sort -rn | head -8
+
+drill-systemd: .venv/.installed ## boot a real systemd in a container and break the unit in it (root)
+	.venv/bin/python bench/drill_systemd.py
+
+install: ## as root: /opt/linegate, the unit, an example under /etc/linegate; starts nothing
+	@[ -n "$(PYTHON)" ] || { echo "$$need_python"; exit 1; }
+	@# A folder that some other hand filled is not ours to write to.
+	@[ ! -e $(PREFIXDIR) ] || [ -e $(PREFIXDIR)/.linegate ] || [ -z "$$(ls -A $(PREFIXDIR))" ] \
+	  || { echo "$(PREFIXDIR) holds something else; name another place: make install PREFIX=..."; exit 1; }
+	install -d $(PREFIXDIR) && touch $(PREFIXDIR)/.linegate
+	$(PYTHON) -m venv $(PREFIXDIR)
+	rm -rf build
+	$(PREFIXDIR)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt '.$(EXTRAS)'
+	rm -rf build
+	@# A staged environment names the place that it will have, not the one where it was made.
+	@[ -z "$(DESTDIR)" ] || grep -rlI -- '$(PREFIXDIR)' $(PREFIXDIR)/bin $(PREFIXDIR)/pyvenv.cfg \
+	  | xargs -r sed -i 's|$(PREFIXDIR)|$(PREFIX)|g'
+	install -d $(PREFIXDIR)/models && cp -R models/. $(PREFIXDIR)/models/
+	install -d -m 0750 $(DESTDIR)$(SYSCONFDIR)/linegate
+	@[ -e $(DESTDIR)$(SYSCONFDIR)/linegate/example.yaml ] || \
+	  sed 's|/opt/linegate|$(PREFIX)|g' systemd/example.yaml > $(DESTDIR)$(SYSCONFDIR)/linegate/example.yaml
+	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR)
+	sed 's|/opt/linegate|$(PREFIX)|g' systemd/linegate@.service > $(DESTDIR)$(UNITDIR)/linegate@.service
+	install -m 0644 systemd/linegate.sysusers $(DESTDIR)$(SYSUSERSDIR)/linegate.conf
+	install -m 0644 systemd/linegate.tmpfiles $(DESTDIR)$(TMPFILESDIR)/linegate.conf
+	@# Older ones would log the two settings as unknown at every start.
+	@if [ "$$(systemctl --version 2>/dev/null | awk 'NR == 1 { print $$2 }')" -ge 254 ] 2>/dev/null; then \
+	  install -D -m 0644 systemd/backoff.conf $(DESTDIR)$(UNITDIR)/linegate@.service.d/backoff.conf; fi
+	@[ -n "$(DESTDIR)" ] || { systemd-sysusers linegate.conf && systemd-tmpfiles --create linegate.conf; }
+	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+	@echo
+	@echo "Installed. Nothing was started. Next, with a NAME for the station:"
+	@echo "  cp $(SYSCONFDIR)/linegate/example.yaml $(SYSCONFDIR)/linegate/NAME.yaml   # and edit it"
+	@echo "  $(PREFIX)/bin/linegate check $(SYSCONFDIR)/linegate/NAME.yaml"
+	@echo "  systemctl enable --now linegate@NAME"
+
+uninstall: ## as root: remove what install put there; configs and records stay
+	@[ -e $(PREFIXDIR)/.linegate ] || { echo "linegate is not installed in $(PREFIXDIR)"; exit 1; }
+	@[ -n "$(DESTDIR)" ] || ! systemctl --quiet is-active 'linegate@*' 2>/dev/null \
+	  || { echo "Stop the stations first: systemctl disable --now 'linegate@*'"; exit 1; }
+	rm -rf $(PREFIXDIR) $(DESTDIR)$(UNITDIR)/linegate@.service.d
+	rm -f $(DESTDIR)$(UNITDIR)/linegate@.service $(DESTDIR)$(SYSUSERSDIR)/linegate.conf $(DESTDIR)$(TMPFILESDIR)/linegate.conf
+	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
+	@echo "Removed. Kept: $(SYSCONFDIR)/linegate (configs), /var/lib/linegate (records not yet delivered), the user linegate."
+
 clean: ## remove what the targets above made, the environments too
 	rm -rf .venv .venv-run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # $(call environment,FOLDER,EXTRAS): a virtual environment with exactly the versions of constraints.txt.
 define environment
-@if [ -z "$(PYTHON)" ]; then \
-	  echo "linegate needs Python 3.11 or newer with its venv module, and found none."; \
-	  echo "On Debian or Ubuntu: apt-get install python3 python3-venv   (or name one: make PYTHON=/path/to/python3.11)"; \
-	  exit 1; fi
+@[ -n "$(PYTHON)" ] || { echo "$$need_python"; exit 1; }
 @echo "Setting up $(1) with $$($(PYTHON) --version); once only"
-@[ -x $(1)/bin/python ] || $(PYTHON) -m venv $(1)
+@[ -x $(1)/bin/pip ] || $(PYTHON) -m venv $(1)
 $(1)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.$(2)'
 @touch $@
 endef
