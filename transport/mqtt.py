@@ -128,6 +128,7 @@ class Connection:
         self._v5 = broker.version == "5"
         self._loop = asyncio.get_running_loop()
         self._socket: Any = None
+        self._fd = -1  # the loop's name for the socket: paho has closed it by the time it tells of a loss
         self._writing = False
         self._unacked: dict[int, float] = {}
         self._drained = asyncio.Event()
@@ -191,7 +192,8 @@ class Connection:
         self._socket = self._client.socket()
         if self._socket is None:
             raise BrokerError(f"{broker.host}:{broker.port}: closed while connecting")
-        self._loop.add_reader(self._socket, self._readable)
+        self._fd = self._socket.fileno()
+        self._loop.add_reader(self._fd, self._readable)
         self._flush()
         try:
             async with asyncio.timeout(broker.connect_timeout_s):
@@ -302,8 +304,8 @@ class Connection:
             self.lost.set()
             self._drained.set()
         if self._socket is not None:
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_reader(self._fd)
+            self._loop.remove_writer(self._fd)
             self._socket = None
         raw = self._client.socket()
         if raw is not None:
@@ -339,17 +341,15 @@ class Connection:
 
     def _flush(self) -> None:
         """Write what paho queued inside a callback, and ask for a call when the kernel is full."""
-        if self._socket is None:
-            return
-        if self._client.want_write():
+        if self._socket is not None and self._client.want_write():
             self._client.loop_write()
         if self._socket is None:
             return
         want = self._client.want_write()
         if want and not self._writing:
-            self._loop.add_writer(self._socket, self._writable)
+            self._loop.add_writer(self._fd, self._writable)
         elif self._writing and not want:
-            self._loop.remove_writer(self._socket)
+            self._loop.remove_writer(self._fd)
         self._writing = want
 
     def _guard(self, callback: Callable[..., None]) -> Callable[..., None]:

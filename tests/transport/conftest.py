@@ -262,12 +262,12 @@ class Answering:
         )
         self.records = Records(outbox, broker, name=f"records-{address.station}", probe=lab.ears)
         self.delay_s = 0.0
-        self._lab, self._address, self._script, self._seen = lab, address, script, 0
+        self._lab, self._address, self._script, self.seen = lab, address, script, 0
 
     def _answer(self, trigger: Trigger) -> None:
-        self._seen += 1
-        outcome, label, times = self._script(self._seen)
-        asyncio.get_running_loop().call_later(self.delay_s, self._say, trigger, self._seen, outcome, label, times)
+        self.seen += 1
+        outcome, label, times = self._script(self.seen)
+        asyncio.get_running_loop().call_later(self.delay_s, self._say, trigger, self.seen, outcome, label, times)
 
     def _say(self, trigger: Trigger, seq: int, outcome: Outcome, label: Label, times: int) -> None:
         reason = Reason.DEADLINE if outcome is Outcome.NO_VERDICT else Reason.SCORE
