@@ -37,7 +37,7 @@ class Address:
 
     def __post_init__(self) -> None:
         for name in (self.site, self.line, self.station):
-            if not re.match(NAME_PATTERN, name):
+            if not re.fullmatch(NAME_PATTERN, name):
                 raise ConfigError(f"{name!r} is no topic name: 1..64 of A-Z a-z 0-9 _ . -")
 
     @property
