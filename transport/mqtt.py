@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import socket
-import ssl
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -27,28 +26,13 @@ from inspection import clock
 from inspection.errors import ConfigError, LinegateError
 from inspection.probe import SILENT, Probe
 from transport.message import Incoming
+from transport.tls import TlsConfig, tls_context
 
 log = logging.getLogger(__name__)
 
 
 class BrokerError(LinegateError):
     """The broker cannot be reached, refuses us, or was lost. Trying again later is the remedy."""
-
-
-class TlsConfig(BaseModel):
-    """TLS 1.2 or later to the broker. Without `ca` the system's authorities count."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ca: Path | None = Field(None, description="PEM file of the authority that signed the broker's certificate.")
-    cert: Path | None = Field(None, description="PEM file of the client certificate; needs `key`.")
-    key: Path | None = Field(None, description="PEM file of the client certificate's private key.")
-
-    @model_validator(mode="after")
-    def _pair(self) -> "TlsConfig":
-        if (self.cert is None) != (self.key is None):
-            raise ValueError("cert and key come together")
-        return self
 
 
 class BrokerConfig(BaseModel):
@@ -91,17 +75,6 @@ def read_password(path: Path) -> str:
         return path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"password_file {path}: {type(error).__name__}") from error
-
-
-def _tls_context(tls: TlsConfig) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if tls.cert is not None and tls.key is not None:
-            context.load_cert_chain(tls.cert, tls.key, password="")
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"tls: {error}") from error
-    return context
 
 
 class Connection:
@@ -154,7 +127,7 @@ class Connection:
             password = None if broker.password_file is None else read_password(broker.password_file)
             client.username_pw_set(broker.username, password)
         if broker.tls is not None:
-            client.tls_set_context(_tls_context(broker.tls))
+            client.tls_set_context(tls_context(broker.tls))
         client.on_connect = self._guard(self._connected)
         client.on_disconnect = self._guard(self._disconnected)
         client.on_subscribe = self._guard(self._subscribed)

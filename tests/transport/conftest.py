@@ -103,6 +103,15 @@ def embedded() -> Iterator[EmbeddedBroker]:
         yield broker
 
 
+StartMosquitto = Callable[..., Mosquitto]
+
+
+@pytest.fixture(scope="session")
+def start_mosquitto() -> StartMosquitto:
+    """`start_mosquitto(folder, *config_lines)`; whoever starts one stops it."""
+    return lambda folder, *lines: Mosquitto(folder, *lines).start()
+
+
 @pytest.fixture(scope="session")
 def open_mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
     broker = Mosquitto(tmp_path_factory.mktemp("mosquitto"), "allow_anonymous true").start()
