@@ -76,8 +76,6 @@ FromChild = Opened | NotOpened | Answer | Failed
 def serve(opener: Opener, arena: Arena, pipe: Connection, parent: int) -> None:
     """Run in the child: open, warm up, then score batches until the parent's end of the pipe closes."""
     _live_no_longer_than(parent)
-    for number in _SIGNALS:  # the daemon ends the worker, not Ctrl-C nor a stop of the whole service
-        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(EOFError, OSError):  # the parent is gone, or no longer wants us
         try:
             backend = opener()
@@ -146,7 +144,7 @@ class Child:
         self._process = context.Process(
             target=serve, args=(opener, arena, theirs, os.getpid()), name="linegate-worker", daemon=True
         )
-        # A signal that comes before the child ignores it must not end it with a traceback.
+        # The child inherits the mask: the daemon ends it, not Ctrl-C nor a stop of the whole service.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             self._process.start()
