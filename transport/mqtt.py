@@ -329,7 +329,7 @@ class Connection:
         def guarded(*args: Any) -> None:
             try:
                 callback(*args)
-            except Exception:
+            except Exception:  # the outermost frame: what escaped would end paho's loop, and nothing would say so
                 self._probe.callback_failed(self._link)
                 log.exception("%s: a callback failed; the connection goes on", self._link)
 
