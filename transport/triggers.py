@@ -39,7 +39,10 @@ class TriggerLimits(BaseModel):
         600.0, gt=0, description="How long an id counts as a duplicate, seconds; then a counter may come round."
     )
     remember_count: int = Field(
-        10_000, ge=1, le=1_000_000, description="How many of the last ids count as duplicates, whatever their age."
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="How many of the last ids count as duplicates; an older one is forgotten, however recent.",
     )
 
 
