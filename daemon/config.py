@@ -120,6 +120,7 @@ class Config(Settings):
 def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """Read and validate a config file; relative paths in it are taken from its folder.
 
+    A bare file name that the service manager passes as a credential means that one ($CREDENTIALS_DIRECTORY).
     A variable LINEGATE_A__B overrides key a.b. Raises ConfigError naming every mistake with file:line, key and
     what is allowed.
     """
@@ -133,7 +134,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         config = Config.model_validate(data)
     except ValidationError as error:
         raise ConfigError(_explain(error, path, lines, overridden)) from error
-    return _anchored(config, path.resolve().parent)
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    return _anchored(config, path.resolve().parent, Path(credentials) if credentials else None)
 
 
 def schema() -> dict[str, Any]:
@@ -268,15 +270,16 @@ def _remedy(mistake: Any) -> str:
             return f"is {shown}: {mistake['msg'].lower()}"
 
 
-def _anchored(model: M, base: Path) -> M:
-    """The same settings with every relative path taken from `base`."""
+def _anchored(model: M, base: Path, credentials: Path | None) -> M:
+    """The same settings with every relative path taken from `base`, but a credential's from `credentials`."""
 
     def anchor(value: Any) -> Any:
         match value:
             case Path():
-                return base / value.expanduser()
+                passed = credentials is not None and len(value.parts) == 1 and (credentials / value).is_file()
+                return (credentials if credentials and passed else base) / value.expanduser()
             case BaseModel():
-                return _anchored(value, base)
+                return _anchored(value, base, credentials)
             case dict():
                 return {key: anchor(inner) for key, inner in value.items()}
             case tuple():

@@ -87,6 +87,19 @@ def test_the_example_is_a_config_whose_state_is_where_its_unit_may_write() -> No
     assert settings()["StateDirectory"] == ["linegate/%i"]
 
 
+def test_a_password_that_systemd_passes_as_a_credential_is_found(tmp_path: Path) -> None:
+    passed = tmp_path / "credentials"
+    passed.mkdir()
+    (passed / "mqtt-password").write_text("secret")
+    config = tmp_path / "raceway.yaml"
+    example = (ROOT / "systemd" / "example.yaml").read_text()
+    config.write_text(re.sub(r"# (username|password_file):", r"\1:", example))
+    by_systemd = load(config, environ={"CREDENTIALS_DIRECTORY": str(passed)})
+    assert by_systemd.mqtt.password_file == passed / "mqtt-password"
+    by_hand = load(config, environ={})
+    assert by_hand.mqtt.password_file == tmp_path / "mqtt-password"
+
+
 @pytest.mark.parametrize("file", ["systemd/linegate@.service", "systemd/example.yaml"])
 def test_the_places_are_those_that_make_install_rewrites(file: str) -> None:
     text = (ROOT / file).read_text()
