@@ -1,9 +1,12 @@
 # What a person and CI run. `make` alone lists the targets.
 
-# The newest of 3.11 to 3.13 that can make a virtual environment; PYTHON=... names another.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	  $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info)' 2>/dev/null \
-	  && { echo $$p; break; }; done)
+# The first of these that is 3.11 or newer and can make a virtual environment; PYTHON=... names another.
+find_python = $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	  $(1) $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  && { $(1) sh -c "command -v $$p"; break; }; done)
+PYTHON ?= $(call find_python)
+# A service cannot look into a home, where pyenv and its like keep theirs.
+SYSTEM_PYTHON ?= $(call find_python,PATH=/usr/local/bin:/usr/bin:/bin)
 # A machine with an NVIDIA GPU also gets torch for it; EXTRAS=... decides otherwise.
 EXTRAS ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo '[cuda]')
 ARGS ?=
@@ -17,7 +20,7 @@ PREFIXDIR = $(DESTDIR)$(PREFIX)
 
 define need_python
 linegate needs Python 3.11 or newer with its venv module, and found none.
-On Debian or Ubuntu: apt-get install python3 python3-venv   (or name one: make PYTHON=/path/to/python3.11)
+On Debian or Ubuntu: apt-get install python3 python3-venv   (or name one: PYTHON=/path/to/python3.11; install takes SYSTEM_PYTHON=...)
 endef
 export need_python
 
@@ -49,15 +52,17 @@ size: .venv-run/.installed ## what the runtime set weighs, and the heaviest of i
 	@du -sm .venv-run/lib/python*/site-packages/* | sort -rn | head -8
 
 drill-systemd: .venv/.installed ## boot a real systemd in a container and break the unit in it (root)
-	.venv/bin/python bench/drill_systemd.py
+	.venv/bin/python tests/systemd/drill.py
 
 install: ## as root: /opt/linegate, the unit, an example under /etc/linegate; starts nothing
-	@[ -n "$(PYTHON)" ] || { echo "$$need_python"; exit 1; }
+	@[ -n "$(SYSTEM_PYTHON)" ] || { echo "$$need_python"; exit 1; }
+	@case "$$($(SYSTEM_PYTHON) -c 'import sys; print(sys.base_prefix)')" in /home/*|/root/*) \
+	  echo "$(SYSTEM_PYTHON) lies in a home, which the service cannot see; name another: SYSTEM_PYTHON=..."; exit 1;; esac
 	@# A folder that some other hand filled is not ours to write to.
 	@[ ! -e $(PREFIXDIR) ] || [ -e $(PREFIXDIR)/.linegate ] || [ -z "$$(ls -A $(PREFIXDIR))" ] \
 	  || { echo "$(PREFIXDIR) holds something else; name another place: make install PREFIX=..."; exit 1; }
 	install -d $(PREFIXDIR) && touch $(PREFIXDIR)/.linegate
-	$(PYTHON) -m venv $(PREFIXDIR)
+	$(SYSTEM_PYTHON) -m venv $(PREFIXDIR)
 	rm -rf build
 	$(PREFIXDIR)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt '.$(EXTRAS)'
 	rm -rf build

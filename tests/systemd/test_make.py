@@ -70,16 +70,26 @@ def test_make_alone_lists_the_targets() -> None:
 
 
 def test_a_machine_without_a_fit_python_is_told_what_to_install(tmp_path: Path) -> None:
-    refused = make("PYTHON=", "install", f"DESTDIR={tmp_path}")
+    refused = make("SYSTEM_PYTHON=", "install", f"DESTDIR={tmp_path}")
     assert refused.returncode != 0
     assert "apt-get install python3 python3-venv" in refused.stdout
     assert not any(tmp_path.iterdir())
 
 
+def test_install_refuses_a_python_that_the_service_cannot_see(tmp_path: Path) -> None:
+    hidden = tmp_path / "python3"
+    hidden.write_text("#!/bin/sh\necho /home/somebody/.pyenv/versions/3.11\n")
+    hidden.chmod(0o755)
+    refused = make(f"SYSTEM_PYTHON={hidden}", "install", f"DESTDIR={tmp_path}")
+    assert refused.returncode != 0
+    assert "lies in a home" in refused.stdout
+    assert not (tmp_path / "opt").exists()
+
+
 def test_install_does_not_write_into_a_folder_that_is_not_ours(tmp_path: Path) -> None:
     theirs = tmp_path / "usr" / "bin"
     theirs.mkdir(parents=True)
-    refused = make("PYTHON=python3", "install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
+    refused = make("SYSTEM_PYTHON=/usr/bin/python3", "install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     assert refused.returncode != 0
     assert "holds something else" in refused.stdout
     assert [path.name for path in theirs.parent.iterdir()] == ["bin"]
