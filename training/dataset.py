@@ -21,7 +21,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 MANIFEST = "manifest.csv"
 WRITTEN_SPLIT = "linegate-split.csv"
 COLUMNS = ("path", "label", "defect_type", "split", "group")
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,11 @@ def load_dataset(data: Path) -> Dataset:
         raise DataError(f"{data}: neither {MANIFEST} nor the folders ok/ and ng/ in it")
     dataset = _read_manifest(manifest)
     return dataset if dataset.samples[0].split else _with_written_split(dataset)
+
+
+def count_pictures(data: Path) -> int:
+    """How many pictures `load_dataset` finds. Raises DataError."""
+    return len(load_dataset(data).samples)
 
 
 def split_dataset(dataset: Dataset, seed: int) -> Dataset:
@@ -217,13 +222,9 @@ def _with_written_split(dataset: Dataset) -> Dataset:
     split = {(s.name, s.label): s.split for s in _read_manifest(written).samples}
     if set(split) != {(s.name, s.label) for s in dataset.samples}:
         raise DataError(
-            f"{written}: made for other pictures than {dataset.source} has;"
-            " delete it to have a new split made"
+            f"{written}: made for other pictures than {dataset.source} has; delete it to have a new split made"
         )
     return Dataset(
         dataset.source,
-        tuple(
-            Sample(s.path, s.name, s.label, s.defect_type, split[s.name, s.label], s.group)
-            for s in dataset.samples
-        ),
+        tuple(Sample(s.path, s.name, s.label, s.defect_type, split[s.name, s.label], s.group) for s in dataset.samples),
     )

@@ -1,7 +1,7 @@
 """Transfer learning: everything frozen but layer4 and fc.
 
-The frozen part gives the same features in every epoch, so they are computed once. That makes an epoch a matter
-of seconds on two CPU cores.
+The frozen part gives the same features in every epoch, so they are computed once. That makes an epoch a
+matter of seconds on two CPU cores.
 """
 
 import copy
@@ -58,9 +58,9 @@ def fit(
 ) -> list[Epoch]:
     """Train layer4 and fc of `model` in place, and leave it with the weights of the best epoch on val.
 
-    Batch norms, frozen or not, stay in eval mode: a picture's score does not depend on the others of its batch,
-    in training as in production. The same seed, data, library versions and number of threads give the same
-    weights.
+    Batch norms, frozen or not, stay in eval mode: a picture's score does not depend on the others of its
+    batch, in training as in production. The same seed, data, library versions and number of threads give the
+    same weights.
     """
     model.eval().requires_grad_(requires_grad=False)
     for part in (model.layer4, model.fc):

@@ -47,11 +47,16 @@ class Report:
     escape: Measure
     overkill: Measure
 
+    def measure(self, name: str) -> Measure:
+        """One of MEASURES."""
+        measure: Measure = getattr(self, name)
+        return measure
+
     def to_json(self) -> dict[str, object]:
         """`n_ok`, `n_ng`, `confusion`, and each measure as NAME and NAME_ci: [low, high]."""
         result: dict[str, object] = {"n_ok": self.n_ok, "n_ng": self.n_ng}
         for name in MEASURES:
-            measure: Measure = getattr(self, name)
+            measure = self.measure(name)
             result[name] = measure.value
             result[f"{name}_ci"] = list(measure.interval) if measure.interval else None
         result["confusion"] = {name: getattr(self.confusion, name) for name in Confusion.__slots__}
@@ -131,9 +136,7 @@ def _recall_at_budget(ok: Scores, ng: Scores) -> Measure:
     """The interval holds the bootstrap's (its threshold varies too) and the binomial's (not [1, 1] at 1)."""
     value = recall_at_budget(ok, ng)
     random = np.random.default_rng(0)
-    draws = [
-        recall_at_budget(random.choice(ok, ok.size), random.choice(ng, ng.size)) for _ in range(_RESAMPLES)
-    ]
+    draws = [recall_at_budget(random.choice(ok, ok.size), random.choice(ng, ng.size)) for _ in range(_RESAMPLES)]
     low, high = np.quantile(draws, (0.025, 0.975))
     exact_low, exact_high = clopper_pearson(value * ng.size, int(ng.size))
     return Measure(value, (min(float(low), exact_low), max(float(high), exact_high)))

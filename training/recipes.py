@@ -16,9 +16,7 @@ class TrainingRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: Recipe = Field(Recipe(), description="From a frame to crops; stored in the bundle.")
-    loss: LossName = Field(
-        "focal", description="focal (alpha 0.1 good, 0.9 defective; gamma 2) or cross_entropy."
-    )
+    loss: LossName = Field("focal", description="focal (alpha 0.1 good, 0.9 defective; gamma 2) or cross_entropy.")
     epochs: int = Field(30, ge=1, le=1000, description="At most so many passes over the training pictures.")
     patience: int = Field(6, ge=1, description="Stop after so many epochs without a lower loss on val.")
     batch: int = Field(32, ge=1, le=1024, description="Pictures in one step.")
@@ -28,7 +26,7 @@ class TrainingRecipe(BaseModel):
 
 NAMED = {
     "reference": TrainingRecipe(),
-    "whole-frame": TrainingRecipe(image=Recipe(geometry="squash"), loss="cross_entropy"),
+    "whole-frame": TrainingRecipe(image=Recipe(geometry="squash"), loss="cross_entropy", learning_rate=3e-4),
 }
 
 

@@ -1,0 +1,94 @@
+"""`linegate train`: labelled pictures to a model bundle."""
+
+import argparse
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from inspection import clock
+from inspection.errors import DataError
+
+IMAGENET = Path(__file__).resolve().parents[2] / "models/imagenet-resnet18/resnet18-imagenet.safetensors"
+RECIPES = ("reference", "whole-frame")
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "train",
+        help="make a model bundle from labelled pictures",
+        description="Make a model bundle from labelled pictures: a manifest (path,label[,defect_type][,split]"
+        "[,group]; label ok or ng), or a folder with manifest.csv or with ok/ and ng/. Layer4 and the classifier"
+        " of an ImageNet ResNet18 learn on 'train'; 'val' decides when to stop and sets the thresholds; 'test'"
+        " is measured once.",
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="manifest, or folder of pictures")
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write")
+    parser.add_argument(
+        "--recipe", default="reference", help=f"{', '.join(RECIPES)}, or a JSON file (default: reference)"
+    )
+    parser.add_argument(
+        "--weights",
+        default=str(IMAGENET),
+        metavar="FILE|torchvision",
+        help="ImageNet weights as safetensors (default: those that come with linegate), or 'torchvision' to download",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bundle (default: 0)")
+    parser.add_argument("--epochs", type=_positive, help="at most so many passes (default: the recipe's)")
+    parser.add_argument("--threads", type=_positive, default=None, help="CPU threads (default: one for each core)")
+    parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(run=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Exit code 0, or DataError or BundleError with what to do."""
+    if find_spec("torch") is None:
+        raise DataError("training needs torch: pip install 'linegate[train]'")
+    if (args.out / "bundle.json").exists() and not args.force:
+        raise DataError(f"{args.out}: there is a bundle already; --force replaces it")
+    if args.out.exists() and not (args.out / "bundle.json").exists() and any(args.out.iterdir()):
+        raise DataError(f"{args.out}: not empty and no bundle; name a new folder")
+    import torch  # noqa: PLC0415 - a line box has none
+
+    from training.dataset import load_dataset, split_dataset  # noqa: PLC0415
+    from training.make import make_bundle  # noqa: PLC0415
+    from training.recipes import training_recipe  # noqa: PLC0415
+    from training.weights import pretrained  # noqa: PLC0415
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    began = clock.monotonic()
+    recipe = training_recipe(args.recipe)
+    if args.epochs is not None:
+        recipe = recipe.model_copy(update={"epochs": args.epochs})
+    dataset = split_dataset(load_dataset(args.data), args.seed)
+    weights = "torchvision IMAGENET1K_V1" if args.weights == "torchvision" else Path(args.weights).name
+    made = make_bundle(
+        dataset,
+        args.out,
+        recipe,
+        pretrained(args.weights),
+        seed=args.seed,
+        notes={"data": args.data.name, "weights": weights, "recipe_name": args.recipe},
+        quiet=args.json,
+    )
+    seconds = clock.monotonic() - began
+    if args.json:
+        facts = {"bundle": str(args.out), "model": made.bundle.model_id, "epochs": made.epochs, "seconds": seconds}
+        sys.stdout.write(json.dumps({**facts, **made.bundle.metrics}) + "\n")
+        return 0
+    from training.text import report_lines  # noqa: PLC0415
+
+    lines = [f"{args.out}: model {made.bundle.model_id}, {made.epochs} epochs, {seconds:.0f} s"]
+    for split, report in (("val (stop, calibration and thresholds were chosen on it)", made.val), ("test", made.test)):
+        lines += ["", split, *(report_lines(report) if report else ["  the data set has no test split"])]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value

@@ -1,0 +1,31 @@
+"""From a data set's picture to crops: the reader of the replaying camera, then the bundle's own recipe."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+
+from camera.picture import read_picture
+from inspection.errors import DataError, PictureError
+from inspection.frame import CropPixels
+from training.dataset import Sample
+from vision.recipe import Recipe
+
+
+def crops_of(sample: Sample, recipe: Recipe) -> CropPixels:
+    """uint8 [tiles, channels, size, size]. Raises DataError naming the picture."""
+    try:
+        pixels, bit_depth = read_picture(sample.path)
+    except PictureError as error:
+        raise DataError(f"{error}; replace the picture or take it out of the data set") from error
+    try:
+        return recipe.crops(pixels, bit_depth)
+    except PictureError as error:
+        raise DataError(f"{sample.path}: {error}") from error
+
+
+def batches(samples: Sequence[Sample], recipe: Recipe, size: int) -> Iterator[CropPixels]:
+    """Crops of `size` pictures at a time, [n, tiles, channels, size, size], in order. Raises DataError."""
+    remaining = iter(samples)
+    while chunk := list(islice(remaining, size)):
+        yield np.stack([crops_of(sample, recipe) for sample in chunk])
