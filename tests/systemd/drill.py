@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 UNIT = "linegate@raceway"
+BOOTED = ("running", "degraded")
 WATCHDOG_S = 4
 CONFIG = """\
 site: works
@@ -80,7 +81,8 @@ def booted(root: Path) -> Iterator[Machine]:
     )  # fmt: skip
     try:
         machine = Machine(root, _init_of(nspawn.pid))
-        _wait(lambda: machine.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded"), 60)
+        if not _wait(lambda: machine.run("systemctl", "is-system-running").stdout.strip() in BOOTED, 180):
+            raise TimeoutError(f"systemd did not boot: {machine.run('systemctl', 'list-jobs').stdout}")
         yield machine
     finally:
         nspawn.terminate()  # the container is powered off in order
@@ -175,6 +177,9 @@ def breaking(machine: Machine) -> Iterator[Step]:
 
 def ending(machine: Machine) -> Iterator[Step]:
     run, show = machine.run, machine.show
+    refused = run("make", "--no-print-directory", "-C", str(ROOT), "uninstall")
+    there = (machine.root / "opt/linegate/bin/linegate").exists()
+    yield "uninstall refuses while a station runs", refused.returncode != 0 and there, refused.stdout.splitlines()[-1]
     began = time.monotonic()
     run("systemctl", "stop", UNIT)
     took = time.monotonic() - began
@@ -187,6 +192,12 @@ def ending(machine: Machine) -> Iterator[Step]:
     log = run("journalctl", "-u", UNIT, "--no-pager").stdout.splitlines()
     faults = [line for line in log if re.search(r"Traceback|Permission denied|not permitted", line)]
     yield "the journal tells of no traceback and nothing forbidden", not faults, "\n".join(faults[:5])
+    removed = (
+        run("make", "--no-print-directory", "-C", str(ROOT), "uninstall").returncode == 0
+        and not (machine.root / "opt/linegate").exists()
+    )
+    kept = all((machine.root / name).exists() for name in ("var/lib/linegate/raceway", "etc/linegate/raceway.yaml"))
+    yield "uninstall removes the program and keeps configs and records", removed and kept, ""
 
 
 def main() -> int:
