@@ -78,11 +78,6 @@ def load_dataset(data: Path) -> Dataset:
     return dataset if dataset.samples[0].split else _with_written_split(dataset)
 
 
-def count_pictures(data: Path) -> int:
-    """How many pictures `load_dataset` finds. Raises DataError."""
-    return len(load_dataset(data).samples)
-
-
 def split_dataset(dataset: Dataset, seed: int) -> Dataset:
     """`dataset` itself where it has a split; else a group-aware one, written beside the manifest.
 

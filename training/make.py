@@ -64,10 +64,12 @@ def make_bundle(
     fresh_head(model, seed)
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
         features = {
-            split: _features(model, dataset.of(split), recipe, Path(scratch) / split, quiet=quiet) for split in SPLITS
+            split: _features(model, samples, recipe, Path(scratch) / split, quiet=quiet)
+            for split in SPLITS
+            if (samples := dataset.of(split))
         }
         history = fit(model, features["train"], features["val"], recipe, seed, quiet=quiet)
-        truth = {split: truth_of(dataset.of(split)) for split in SPLITS if split != "train"}
+        truth = {split: truth_of(dataset.of(split)) for split in features if split != "train"}
         calibration = calibrate(margins(model, features["val"].values), truth["val"])
         _settle(model, calibration)
         scores = {
@@ -75,7 +77,7 @@ def make_bundle(
         }
     thresholds = choose_thresholds(scores["val"], truth["val"])
     val = report(scores["val"], truth["val"], thresholds)
-    test = report(scores["test"], truth["test"], thresholds) if truth["test"].size else None
+    test = report(scores["test"], truth["test"], thresholds) if "test" in truth else None
     golden = choose_golden(dataset.of("val"), scores["val"], thresholds)
     with tempfile.TemporaryDirectory(prefix="linegate-golden-") as scratch:
         bundle = write_bundle(
@@ -122,8 +124,6 @@ def _features(
     tiles, _, size, _ = recipe.image.crop_shape
     shape = (len(samples), tiles, 256, size // 16, size // 16)
     labels = truth_of(samples).astype(np.int64)
-    if not samples:
-        return Features(np.empty(shape, np.float32), labels)
     values = np.lib.format.open_memmap(file, "w+", np.float32, shape)
     done = 0  # a disabled bar counts nothing
     with tqdm(total=len(samples), desc="features", unit="picture", disable=quiet) as bar:

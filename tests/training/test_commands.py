@@ -1,0 +1,153 @@
+"""`linegate train` and `linegate evaluate`, as a person at a terminal meets them."""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daemon.commands import evaluate, train
+from inspection.errors import DataError
+from training.dataset import Dataset
+from training.make import Made
+from training.recipes import NAMED, TrainingRecipe
+
+Rows = list[dict[str, str]]
+
+
+@pytest.fixture
+def linegate() -> Callable[..., int]:
+    """Run one command in this process; errors come through as exceptions."""
+
+    def run(*words: object) -> int:
+        parser = argparse.ArgumentParser()
+        commands = parser.add_subparsers()
+        for command in (train, evaluate):
+            command.register(commands)
+        args = parser.parse_args([str(word) for word in words])
+        code: int = args.run(args)
+        return code
+
+    return run
+
+
+def test_train_writes_a_bundle_and_tells_val_and_test(
+    *,
+    linegate: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    data: Dataset,
+    weights: Path,
+    small: TrainingRecipe,
+    tmp_path: Path,
+) -> None:
+    recipe = tmp_path / "small.json"
+    recipe.write_text(small.model_dump_json())
+
+    code = linegate(
+        "train", data.source, "--out", tmp_path / "new", "--recipe", recipe, "--weights", weights, "--epochs", 1
+    )
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert (tmp_path / "new" / "bundle.json").is_file()
+    assert "1 epochs" in out
+    assert "recall at 1 % overkill" in out
+    with pytest.raises(DataError, match="--force replaces it"):
+        linegate("train", data.source, "--out", tmp_path / "new")
+
+
+def test_train_does_not_write_into_a_folder_of_something_else(
+    linegate: Callable[..., int], data: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("keep me")
+
+    with pytest.raises(DataError, match="not empty and no bundle"):
+        linegate("train", data.source, "--out", tmp_path / "letters", "--force")
+
+
+def test_train_names_the_recipes_that_exist() -> None:
+    assert tuple(NAMED) == train.RECIPES
+
+
+def test_evaluate_prints_one_json_object_with_the_agreed_keys(
+    linegate: Callable[..., int], capsys: pytest.CaptureFixture[str], trained: Made, data: Dataset
+) -> None:
+    code = linegate("evaluate", trained.bundle.path, data.source, "--json", "--backend", "onnx-cpu", "--threads", 1)
+
+    facts = json.loads(capsys.readouterr().out)
+    assert code == 0
+    told = trained.bundle.metrics["test"]
+    assert facts["n_ok"] == 5
+    assert facts["n_ng"] == 3
+    for name in ("accuracy", "auroc", "average_precision", "recall_at_1pct_overkill", "escape", "overkill"):
+        assert facts[name] == pytest.approx(told[name])
+        assert facts[f"{name}_ci"] == pytest.approx(told[f"{name}_ci"])
+    assert facts["model"] == trained.bundle.model_id
+    assert facts["backend"].startswith("onnx-cpu")
+
+
+def test_evaluate_lists_the_worst_mistakes_and_draws_what_was_asked_for(
+    *,
+    linegate: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    trained: Made,
+    rows: Rows,
+    manifest: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    for row in rows:
+        row["label"] = {"ok": "ng", "ng": "ok"}[row["label"]]
+
+    linegate(
+        "evaluate", trained.bundle.path, manifest(rows), "--split", "all", "--backend", "onnx-cpu", "--threads", 1,
+        "--worst", 2, "--plots", tmp_path / "plots",
+    )  # fmt: skip
+
+    out = capsys.readouterr().out
+    assert "the worst 2" in out
+    for name in ("scores.png", "roc.png"):
+        assert (tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [(("path", "label"), "no split: use --split all"), (("path", "label", "split"), "it has train, val")],
+)
+def test_evaluate_tells_which_splits_there_are(
+    *,
+    linegate: Callable[..., int],
+    trained: Made,
+    rows: Rows,
+    manifest: Callable[..., Path],
+    columns: tuple[str, ...],
+    said: str,
+) -> None:
+    file = manifest([r for r in rows if r["split"] != "test"], columns)
+
+    with pytest.raises(DataError, match=said):
+        linegate("evaluate", trained.bundle.path, file)
+
+
+def test_evaluate_runs_where_torch_is_not_installed(trained: Made, data: Dataset) -> None:
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'torchvision', 'matplotlib', 'scipy'): sys.modules[name] = None\n"
+        "import argparse\n"
+        "from daemon.commands import evaluate\n"
+        "parser = argparse.ArgumentParser()\n"
+        "evaluate.register(parser.add_subparsers())\n"
+        "args = parser.parse_args(sys.argv[1:])\n"
+        "sys.exit(args.run(args))\n"
+    )
+    words = ["evaluate", trained.bundle.path, data.source, "--json", "--backend", "onnx-cpu", "--threads", "1"]
+
+    ended = subprocess.run(  # noqa: PLW1510 - the exit code is what is tested
+        [sys.executable, "-c", script, *map(str, words)], capture_output=True, text=True, timeout=100
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["n_ok"] == 5
