@@ -24,17 +24,17 @@ _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"}
 class FolderConfig(CameraSettings):
     """A replay of picture files."""
 
-    kind: Literal["folder"] = Field(description="pictures from disk")
+    kind: Literal["folder"] = Field(description="Pictures from disk.")
     path: Path = Field(
-        description="a manifest (CSV with the columns path, label and, where wanted, split; paths are relative to it) "
-        "or a folder of pictures, sorted by name, where subfolders ok and ng give the label"
+        description="A manifest (CSV with the columns path, label and, where wanted, split; paths are relative to it) "
+        "or a folder of pictures, sorted by name, where subfolders ok and ng give the label."
     )
-    split: str | None = Field(default=None, description="only the manifest's rows with this split")
-    loop: bool = Field(default=True, description="begin again after the last picture")
-    rate_hz: float = Field(default=2.0, gt=0, le=1000, description="pictures a second on a free-running station")
+    split: str | None = Field(default=None, description="Only the manifest's rows with this split.")
+    loop: bool = Field(default=True, description="Begin again after the last picture.")
+    rate_hz: float = Field(default=2.0, gt=0, le=1000, description="Pictures a second on a free-running station.")
     bit_depth: Literal[10, 12, 16] = Field(
         default=16,
-        description="of 16-bit files: 10 or 12 where they hold the values of such a sensor, right-aligned",
+        description="Of 16-bit files: 10 or 12 where they hold the values of such a sensor, right-aligned.",
     )
 
     @property

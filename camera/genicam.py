@@ -4,6 +4,7 @@ Three ways of exposing: `software` (when a picture is asked for), `hardware` (a 
 camera; pictures and MQTT triggers are paired), `off` (the camera streams by itself and is drained).
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -27,41 +28,42 @@ _GAIN = ("Gain", "GainRaw")
 class GenicamConfig(CameraSettings):
     """A GenICam camera."""
 
-    kind: Literal["genicam"] = Field(description="GenICam through a GenTL producer; needs linegate[genicam]")
-    cti: tuple[Path, ...] = Field(min_length=1, description="GenTL producer files (.cti) from the camera's vendor")
-    serial: str | None = Field(default=None, description="serial number of the camera; by default chosen by index")
-    index: int = Field(default=0, ge=0, description="which of the cameras found, where no serial is given")
+    kind: Literal["genicam"] = Field(description="GenICam through a GenTL producer; needs linegate[genicam].")
+    cti: tuple[Path, ...] = Field(min_length=1, description="GenTL producer files (.cti) from the camera's vendor.")
+    serial: str | None = Field(default=None, description="Serial number of the camera; by default chosen by index.")
+    index: int = Field(default=0, ge=0, description="Which of the cameras found, where no serial is given.")
     trigger: Literal["software", "hardware", "off"] = Field(
         default="software",
-        description="software: exposes when a picture is asked for; hardware: a signal on trigger_source; off: streams",
+        description="`software`: exposes when a picture is asked for. `hardware`: at a signal on trigger_source. "
+        "`off`: streams.",
     )
-    trigger_source: str = Field(default="Line1", description="the camera's input for trigger: hardware")
+    trigger_source: str = Field(default="Line1", description="The camera's input for `trigger: hardware`.")
     trigger_activation: Literal["RisingEdge", "FallingEdge", "LevelHigh", "LevelLow"] = Field(
-        default="RisingEdge", description="what the signal does when the part is there"
+        default="RisingEdge", description="What the signal does when the part is there."
     )
     trigger_slack_ms: float = Field(
         default=100,
         gt=0,
         le=10000,
-        description="trigger: hardware: a picture and its MQTT trigger come within this time of each other, in either "
-        "order. Keep it below the shortest time between two parts, or a lost picture shifts all that follow",
+        description="With `trigger: hardware`: a picture and its MQTT trigger come within this time of each other, in "
+        "either order. Keep it below the shortest time between two parts, or a lost picture shifts all that follow.",
     )
     rate_hz: float = Field(
-        default=2.0, gt=0, le=1000, description="pictures a second on a free-running station with trigger: software"
+        default=2.0, gt=0, le=1000, description="Pictures a second on a free-running station with `trigger: software`."
     )
     latency_ms: float = Field(
         default=100,
         ge=0,
         le=10000,
-        description="trigger: off on a triggered station: longest time from exposure to arrival; a picture that "
-        "arrives sooner than this after its trigger is not inspected",
+        description="With `trigger: off` on a triggered station: longest time from exposure to arrival; a picture that "
+        "arrives sooner than this after its trigger is not inspected.",
     )
-    pixel_format: PixelFormat = Field(default="Mono8", description="what the camera sends")
-    width: int | None = Field(default=None, ge=1, description="pixels; by default as the camera stands")
-    height: int | None = Field(default=None, ge=1, description="pixels; by default as the camera stands")
-    exposure_us: float | None = Field(default=None, gt=0, description="microseconds; by default as the camera stands")
-    gain: float | None = Field(default=None, ge=0, description="in the camera's unit; by default as it stands")
-    buffers: int = Field(default=8, ge=2, le=256, description="pictures that the producer may hold")
+    pixel_format: PixelFormat = Field(default="Mono8", description="What the camera sends.")
+    width: int | None = Field(default=None, ge=1, description="Pixels; by default as the camera stands.")
+    height: int | None = Field(default=None, ge=1, description="Pixels; by default as the camera stands.")
+    exposure_us: float | None = Field(default=None, gt=0, description="Microseconds; by default as the camera stands.")
+    gain: float | None = Field(default=None, ge=0, description="In the camera's unit; by default as it stands.")
+    buffers: int = Field(default=8, ge=2, le=256, description="Pictures that the producer may hold.")
 
     @property
     def pace_hz(self) -> float | None:

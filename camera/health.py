@@ -16,29 +16,29 @@ _STEP = 4
 class HealthConfig(BaseModel):
     """What makes a picture unfit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dark_mean: float = Field(
         default=2.0,
         ge=0,
         le=255,
-        description="frame_dark when the mean brightness is below this (0..255 at any bit depth); 0 turns it off",
+        description="`frame_dark` when the mean brightness is below this (0..255 at any bit depth); 0 turns it off.",
     )
     blown_share: float = Field(
         default=0.98,
         gt=0,
         le=1,
-        description="frame_blown when more than this share of pixels is at full scale; 1 turns it off",
+        description="`frame_blown` when more than this share of pixels is at full scale; 1 turns it off.",
     )
     frozen_after: int | None = Field(
         default=None,
         ge=0,
-        description="frame_frozen when a picture is the exact repeat of this many before it; 0 turns it off. By "
-        "default 1 for a live sensor (its noise never repeats), 3 for RTSP, never for replays",
+        description="`frame_frozen` when a picture is the exact repeat of this many before it; 0 turns it off. By "
+        "default 1 for a live sensor (its noise never repeats), 25 for a stream, never for replays.",
     )
     same_size: bool | None = Field(
         default=None,
-        description="decode_error for a picture of another size than the first; by default on for live cameras",
+        description="`decode_error` for a picture of another size than the first; by default on for live cameras.",
     )
 
 

@@ -34,41 +34,42 @@ _OLDEST_STAMP_S = 5.0
 class OpencvConfig(CameraSettings):
     """A camera or video through OpenCV."""
 
-    kind: Literal["opencv"] = Field(description="V4L2, RTSP, video file or GStreamer through OpenCV")
+    kind: Literal["opencv"] = Field(description="V4L2, RTSP, video file or GStreamer through OpenCV.")
     source: str = Field(
         min_length=1,
-        description="a V4L2 index or device (0, /dev/video0), an rtsp:// URL, a video file, or a GStreamer pipeline "
-        "that ends in appsink where the installed OpenCV has GStreamer",
+        description="A V4L2 index or device (0, /dev/video0), an rtsp:// URL, a video file, or a GStreamer pipeline "
+        "that ends in appsink where the installed OpenCV has GStreamer.",
+        json_schema_extra={"type": ["string", "integer"]},  # 0 need not stand in quotes
     )
     password_file: Path | None = Field(
-        default=None, description="file with USER:PASSWORD for the URL, so that no secret stands in the configuration"
+        default=None, description="File with USER:PASSWORD for the URL, so that no secret stands in the configuration."
     )
-    loop: bool = Field(default=True, description="begin a video file again after its end")
+    loop: bool = Field(default=True, description="Begin a video file again after its end.")
     rate_hz: float | None = Field(
         default=None,
         gt=0,
         le=1000,
-        description="pictures a second on a free-running station; by default all that a live camera gives, and 2 of a "
-        "video file",
+        description="Pictures a second on a free-running station; by default all that a live camera gives, and 2 of a "
+        "video file.",
     )
-    width: int | None = Field(default=None, ge=1, le=65535, description="pixels to ask a V4L2 device for")
-    height: int | None = Field(default=None, ge=1, le=65535, description="pixels to ask a V4L2 device for")
-    fps: float | None = Field(default=None, gt=0, description="rate to ask a V4L2 device for")
+    width: int | None = Field(default=None, ge=1, le=65535, description="Pixels to ask a V4L2 device for.")
+    height: int | None = Field(default=None, ge=1, le=65535, description="Pixels to ask a V4L2 device for.")
+    fps: float | None = Field(default=None, gt=0, description="Rate to ask a V4L2 device for.")
     fourcc: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9 ]{4}$",
-        description="pixel format to ask a V4L2 device for: MJPG, YUYV, or GREY and 'Y16 ' for raw mono",
+        description="Pixel format to ask a V4L2 device for: MJPG, YUYV, or GREY and 'Y16 ' for raw mono.",
     )
     exposure_us: float | None = Field(
-        default=None, gt=0, description="exposure of a V4L2 device in microseconds; by default its automatic"
+        default=None, gt=0, description="Exposure of a V4L2 device in microseconds; by default its automatic."
     )
-    gain: float | None = Field(default=None, ge=0, description="gain of a V4L2 device in its own unit")
+    gain: float | None = Field(default=None, ge=0, description="Gain of a V4L2 device in its own unit.")
     latency_ms: float | None = Field(
         default=None,
         ge=0,
         le=10000,
-        description="longest time from exposure to arrival: a picture that arrives sooner than this after its trigger "
-        "is not inspected. By default one frame's time for V4L2 and 300 for a stream",
+        description="Longest time from exposure to arrival: a picture that arrives sooner than this after its trigger "
+        "is not inspected. By default one frame's time for V4L2 and 300 for a stream.",
     )
 
     @field_validator("source", mode="before")

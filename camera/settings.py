@@ -8,32 +8,32 @@ from camera.health import HealthConfig
 class CameraSettings(BaseModel):
     """What the process that runs a camera needs to know of it, whatever its kind."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    health: HealthConfig = Field(default=HealthConfig(), description="what makes a picture unfit to be judged")
+    health: HealthConfig = Field(default=HealthConfig(), description="What makes a picture unfit to be judged.")
     stall_timeout_s: float = Field(
         default=3.0,
         gt=0,
         le=600,
-        description="a camera that owes a picture and gives none for this long is killed and opened again",
+        description="A camera that owes a picture and gives none for this long is killed and opened again.",
     )
     open_timeout_s: float = Field(
         default=20.0,
         gt=0,
         le=600,
-        description="a camera that is not open after this long is killed and tried again",
+        description="A camera that is not open after this long is killed and tried again.",
     )
     restart_max_s: float = Field(
         default=30.0,
         ge=0.5,
         le=600,
-        description="longest wait before the next try; the first is 0.5 s, then doubled",
+        description="Longest wait before the next try; the first is 0.5 s, then doubled.",
     )
     max_frame_mb: int = Field(
         default=64,
         ge=1,
         le=2048,
-        description="largest picture in MiB of raw pixels; memory is taken only for what pictures really use",
+        description="Largest picture in MiB of raw pixels; memory is taken only for what pictures really use.",
     )
 
     @property

@@ -27,37 +27,40 @@ Deed = Literal["stall", "freeze", "dark", "blown", "garbage", "size_change", "sk
 class Misbehaviour(BaseModel):
     """What the simulated camera does wrong, and when."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    at: int = Field(ge=1, description="number of the first picture concerned, counted from 1 at each opening")
+    at: int = Field(ge=1, description="Number of the first picture concerned, counted from 1 at each opening.")
     do: Deed = Field(
-        description="stall: give nothing for so many pictures' time; freeze: repeat the picture before; dark, blown: "
-        "no light, too much; garbage: no image at all; size_change: half the width; skip: lose the picture and say "
-        "so; disconnect: the device is gone; die: the driver takes its process with it"
+        description="`stall`: give nothing for so many pictures' time; `freeze`: repeat the picture before; `dark`, "
+        "`blown`: no light, too much; `garbage`: no image at all; `size_change`: half the width; `skip`: lose the "
+        "picture and say so; `disconnect`: the device is gone; `die`: the driver takes its process with it."
     )
-    for_frames: int = Field(default=1, ge=1, description="how many pictures it concerns")
+    for_frames: int = Field(default=1, ge=1, description="How many pictures it concerns.")
 
 
 class SimulatedConfig(CameraSettings):
     """A simulated camera."""
 
-    kind: Literal["simulated"] = Field(description="procedural parts, no hardware")
+    kind: Literal["simulated"] = Field(description="Procedural parts, no hardware.")
     mode: Literal["on_demand", "stream", "hardware_trigger"] = Field(
         default="on_demand",
-        description="on_demand: exposes when asked; stream: exposes at rate_hz by itself; hardware_trigger: as if a "
-        "sensor on the line released it at rate_hz",
+        description="`on_demand`: exposes when asked. `stream`: at rate_hz by itself. `hardware_trigger`: as if a "
+        "sensor on the line released it at rate_hz.",
     )
-    width: int = Field(default=640, ge=16, le=8192, description="pixels")
-    height: int = Field(default=480, ge=16, le=8192, description="pixels")
-    color: bool = Field(default=False, description="three channels instead of one")
-    bit_depth: Literal[8, 10, 12, 16] = Field(default=8, description="bits of a pixel")
-    rate_hz: float = Field(default=2.0, gt=0, le=1000, description="pictures a second")
-    frames: int | None = Field(default=None, ge=1, description="the camera ends after so many; by default never")
-    seed: int = Field(default=0, ge=0, description="the same seed gives the same parts")
-    defect_share: float = Field(default=0.2, ge=0, le=1, description="share of parts that have pits")
-    script: tuple[Misbehaviour, ...] = Field(default=(), description="what goes wrong, and when")
+    width: int = Field(default=640, ge=16, le=8192, description="Pixels.")
+    height: int = Field(default=480, ge=16, le=8192, description="Pixels.")
+    color: bool = Field(default=False, description="Three channels instead of one.")
+    bit_depth: Literal[8, 10, 12, 16] = Field(default=8, description="Bits of a pixel.")
+    rate_hz: float = Field(default=2.0, gt=0, le=1000, description="Pictures a second.")
+    frames: int | None = Field(default=None, ge=1, description="The camera ends after so many; by default never.")
+    seed: int = Field(default=0, ge=0, description="The same seed gives the same parts.")
+    defect_share: float = Field(default=0.2, ge=0, le=1, description="Share of parts that have pits.")
+    script: tuple[Misbehaviour, ...] = Field(default=(), description="What goes wrong, and when.")
     trigger_slack_ms: float = Field(
-        default=100, gt=0, le=10000, description="hardware_trigger: see the genicam camera's key of this name"
+        default=100,
+        gt=0,
+        le=10000,
+        description="With `mode: hardware_trigger`: see the genicam camera's key of this name.",
     )
 
     @property

@@ -33,7 +33,7 @@ _RETRY_S = 0.5
 class RecordsConfig(BaseModel):
     """How records are kept until they have arrived."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     require_record: bool = Field(
         False,

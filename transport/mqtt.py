@@ -38,7 +38,7 @@ class BrokerError(LinegateError):
 class BrokerConfig(BaseModel):
     """Where the broker is and how we prove who we are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     host: str = Field("127.0.0.1", min_length=1, description="Name or address of the MQTT broker.")
     port: int = Field(1883, ge=1, le=65535, description="TCP port of the broker; 8883 is usual with TLS.")

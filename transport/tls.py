@@ -11,7 +11,7 @@ from inspection.errors import ConfigError
 class TlsConfig(BaseModel):
     """TLS 1.2 or later to the broker. Without `ca` the system's authorities count."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     ca: Path | None = Field(None, description="PEM file of the authority that signed the broker's certificate.")
     cert: Path | None = Field(None, description="PEM file of the client certificate; needs `key`.")

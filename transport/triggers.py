@@ -26,7 +26,7 @@ _OWN_TOPICS = ("/trigger", "/verdict", "/refused", "/record", "/state", "/heartb
 class TriggerLimits(BaseModel):
     """What a station takes from its PLC."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     default_deadline_ms: int = Field(
         1000, ge=20, le=60_000, description="Window of a trigger that names none, milliseconds from receipt."
