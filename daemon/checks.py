@@ -1,8 +1,13 @@
 """What a configuration names must be there and readable before a line depends on it."""
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import assert_never
 
 from camera.folder import FolderConfig
+from camera.genicam import GenicamConfig
+from camera.opencv import OpencvConfig
+from camera.simulated import SimulatedConfig
 from daemon.config import Config
 from inspection.errors import BundleError, ConfigError
 from vision.bundle import Bundle, Thresholds, load_bundle
@@ -27,6 +32,29 @@ def inspect(config: Config) -> Bundle:
         for key in ("ca", "cert", "key"):
             _readable(getattr(config.mqtt.tls, key), f"mqtt.tls.{key}")
     return bundle
+
+
+def lacking(config: Config) -> list[str]:
+    """What is not on this machine and does not fail the start: the camera that needs it is down until it is there."""
+    told = []
+    for station, settings in config.stations.items():
+        for camera, kind in settings.cameras.items():
+            key = f"stations.{station}.cameras.{camera}"
+            match kind:
+                case GenicamConfig():
+                    told += [f"{key}.cti: there is no {path}" for path in kind.cti if not path.is_file()]
+                    if find_spec("harvesters") is None:
+                        told.append(f"{key}.kind: genicam needs harvesters: pip install 'linegate[genicam]'")
+                case OpencvConfig():
+                    if kind.password_file and not kind.password_file.is_file():
+                        told.append(f"{key}.password_file: there is no {kind.password_file}")
+                    if kind.source_type == "file" and not Path(kind.source).is_file():
+                        told.append(f"{key}.source: there is no file {kind.source}")
+                case FolderConfig() | SimulatedConfig():
+                    pass
+                case _:
+                    assert_never(kind)
+    return told
 
 
 def thresholds(config: Config, bundle: Bundle) -> Thresholds:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from camera.kinds import CameraConfig
+from camera.opencv import OpencvConfig
 from inspection.errors import ConfigError
 from transport.deliver import RecordsConfig
 from transport.mqtt import BrokerConfig
@@ -101,11 +102,11 @@ class Config(Settings):
     site: Name = Field(description="First level of the MQTT prefix linegate/SITE/LINE/STATION.")
     line: Name = Field(description="Second level of the MQTT prefix.")
     state_dir: Path = Field(description="Where records wait and caches live; one daemon at a time.")
-    model: ModelConfig
+    model: ModelConfig = Field(description="Which bundle decides, and on what.")
     mqtt: BrokerConfig = Field(default_factory=BrokerConfig, description="The broker.")
     records: RecordsConfig = Field(default_factory=RecordsConfig, description="The record store.")
-    http: HttpConfig = Field(default_factory=HttpConfig)
-    log: LogConfig = Field(default_factory=LogConfig)
+    http: HttpConfig = Field(default_factory=HttpConfig, description="The status page, /metrics, /healthz and /readyz.")
+    log: LogConfig = Field(default_factory=LogConfig, description="What is told on standard error.")
     stations: dict[Name, StationConfig] = Field(
         min_length=1, max_length=32, description="The stations of this daemon by name; they share one worker."
     )
@@ -141,7 +142,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
 def schema() -> dict[str, Any]:
     """The JSON schema of config.yaml, for editors."""
     document = Config.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "linegate config", **document}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "linegate config"}
 
 
 def _parse(text: bytes, path: Path) -> tuple[dict[Key, Any], dict[Where, int]]:
@@ -262,6 +263,8 @@ def _remedy(mistake: Any) -> str:
             return f"`kind` is {context['tag']!r}; allowed: {context['expected_tags']}"
         case "union_tag_not_found":
             return "has no `kind`; add it: simulated, folder, opencv or genicam"
+        case "model_type" | "dict_type":
+            return f"is {'empty' if given is None else shown}; write its keys below it, or leave it out"
         case "string_pattern_mismatch":
             return f"is {shown}; use letters, digits, - and _, at most 32, starting with a letter or digit"
         case "value_error":
@@ -278,6 +281,10 @@ def _anchored(model: M, base: Path, credentials: Path | None) -> M:
             case Path():
                 passed = credentials is not None and len(value.parts) == 1 and (credentials / value).is_file()
                 return (credentials if credentials and passed else base) / value.expanduser()
+            case OpencvConfig(source_type="file"):
+                # A file among the things that OpenCV opens by one string.
+                source = str(base / Path(value.source).expanduser())
+                return _anchored(value, base, credentials).model_copy(update={"source": source})
             case BaseModel():
                 return _anchored(value, base, credentials)
             case dict():

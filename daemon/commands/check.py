@@ -1,4 +1,4 @@
-"""`linegate check`: is this configuration right, before the line depends on it?"""
+"""`linegate check`: whether a configuration is right, before the line depends on it."""
 
 import argparse
 import json
@@ -19,21 +19,25 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from daemon.checks import inspect  # noqa: PLC0415 - `linegate --help` stays quick
+    from daemon.checks import inspect, lacking  # noqa: PLC0415 - `linegate --help` stays quick
     from daemon.config import load  # noqa: PLC0415
 
     config = load(args.config)
     bundle = inspect(config)
     cameras = sum(len(station.cameras) for station in config.stations.values())
+    missing = lacking(config)
     told = {
         "config": str(args.config),
         "hash": config.hash,
         "stations": sorted(config.stations),
         "cameras": cameras,
         "model": bundle.model_id,
+        "lacking": missing,
     }
     if args.json:
         print(json.dumps(told))
     else:
         print(f"{args.config}: good. {len(config.stations)} stations, {cameras} cameras, model {bundle.model_id}.")
+        for thing in missing:
+            print(f"  not on this machine, so that camera will be down: {thing}")
     return 0
