@@ -66,6 +66,7 @@ install: ## as root: /opt/linegate, the unit, an example under /etc/linegate; st
 	@[ -z "$(DESTDIR)" ] || grep -rlI -- '$(PREFIXDIR)' $(PREFIXDIR)/bin $(PREFIXDIR)/pyvenv.cfg \
 	  | xargs -r sed -i 's|$(PREFIXDIR)|$(PREFIX)|g'
 	install -d $(PREFIXDIR)/models && cp -R models/. $(PREFIXDIR)/models/
+	install -m 0644 -D -t $(PREFIXDIR)/share config.yaml linegate.schema.json
 	install -d -m 0750 $(DESTDIR)$(SYSCONFDIR)/linegate
 	@[ -e $(DESTDIR)$(SYSCONFDIR)/linegate/example.yaml ] || \
 	  sed 's|/opt/linegate|$(PREFIX)|g' systemd/example.yaml > $(DESTDIR)$(SYSCONFDIR)/linegate/example.yaml
