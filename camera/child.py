@@ -207,6 +207,8 @@ def main(setup: Setup) -> None:
     """The child's whole life."""
     _die_with(setup.parent)
     cv2.setNumThreads(1)
+    # Its warnings say of a camera that does not open what CameraError says better.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     try:
         camera = open_camera(setup.name, setup.config)
         try:

@@ -230,6 +230,8 @@ def _harvester(cti: tuple[Path, ...]) -> Any:
     except ImportError as error:
         detail = "the extra is not installed: pip install 'linegate[genicam]'"
         raise CameraError(Reason.CAMERA_LOST, detail) from error
+    # What it logs comes to us as an exception as well; its tracebacks are not for the line's journal.
+    logging.getLogger("harvesters.core").setLevel(logging.CRITICAL)
     for path in cti:
         if not path.is_file():
             raise CameraError(Reason.CAMERA_LOST, f"there is no GenTL producer {path}")
@@ -250,7 +252,8 @@ def _write(nodes: Any, names: tuple[str, ...], value: str | float) -> None:
     if name is None and names[-1] == "":
         return
     if name is None:
-        raise CameraError(Reason.CAMERA_LOST, f"the camera has no {names[0]}")
+        remedy = "; set trigger: off" if names[0].startswith("Trigger") else ""
+        raise CameraError(Reason.CAMERA_LOST, f"the camera has no {names[0]}{remedy}")
     try:
         # An integer feature refuses a float, also a whole one.
         getattr(nodes, name).value = int(value) if isinstance(value, float) and value.is_integer() else value

@@ -2,10 +2,11 @@
 
 import os
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import cv2
 import numpy as np
@@ -28,6 +29,8 @@ _V4L2_MANUAL = 1
 # What lies between exposure and arrival where nothing tells: a stream's encoder, network and decoder.
 _STREAM_LATENCY_MS = 300.0
 _DEFAULT_FPS = 30.0
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
+_ASK_S = 2.0
 _OLDEST_STAMP_S = 5.0
 
 
@@ -76,6 +79,15 @@ class OpencvConfig(CameraSettings):
     @classmethod
     def _index_as_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("source")
+    @classmethod
+    def _whole_url(cls, value: str) -> str:
+        if _STREAM.match(value):
+            address = urlsplit(value)  # raises ValueError, and so does a port above 65535
+            if not address.hostname or address.port == 0:
+                raise ValueError("names no host; it must look like rtsp://HOST:554/PATH")
+        return value
 
     @property
     def source_type(self) -> SourceType:
@@ -179,8 +191,21 @@ class OpencvCamera:
                 device = cv2.VideoCapture(self._config.source, cv2.CAP_FFMPEG)
         if not device.isOpened():
             device.release()
-            raise CameraError(Reason.CAMERA_LOST, f"{self._shown} cannot be opened")
+            raise CameraError(Reason.CAMERA_LOST, f"{self._shown} cannot be opened: {self._why()}")
         return device
+
+    def _why(self) -> str:
+        """What a person should look at; OpenCV itself gives no reason."""
+        match self._config.source_type:
+            case "v4l2":
+                source = self._config.source
+                return why_no_device(Path(f"/dev/video{source}" if source.isdigit() else source))
+            case "stream":
+                return why_no_stream(self._config.source)
+            case "file":
+                return "it is no video that FFmpeg can read"
+            case "gstreamer":
+                return "try the pipeline with gst-launch-1.0, with fakesink in place of appsink"
 
     def _open_stream(self) -> Any:
         # Read by OpenCV at each open. UDP loses packets of a picture and shows gray blocks in their place.
@@ -234,6 +259,28 @@ class OpencvCamera:
                 device.release()
                 raise CameraError(Reason.CAMERA_LOST, f"{self._shown} gives {key} {given:g} instead of {wanted}")
         return device
+
+
+def why_no_device(node: Path) -> str:
+    """Why a V4L2 device cannot be opened, as far as can be seen from outside."""
+    if not node.exists():
+        return "there is no such device; `linegate cameras` lists those there are"
+    if not os.access(node, os.R_OK | os.W_OK):
+        return "no permission; put the user into the group video"
+    return "it is no camera, or another program has it"
+
+
+def why_no_stream(url: str) -> str:
+    """Why a stream cannot be opened, as far as a connection to its host tells."""
+    address = urlsplit(url)
+    if address.scheme.lower() == "udp":
+        return "does anything send to that address?"
+    host, port = address.hostname or "", address.port or _PORTS.get(address.scheme.lower(), 0)
+    try:
+        socket.create_connection((host, port), timeout=_ASK_S).close()
+    except OSError as error:
+        return f"{host}:{port}: {error.strerror or error}"
+    return f"{host}:{port} answers, but gives no stream; check the path, and the user and password (password_file)"
 
 
 def redact(text: str) -> str:

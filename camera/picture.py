@@ -77,6 +77,20 @@ def decode(
     return pixels, 8 if pixels.dtype == np.uint8 else 16
 
 
+def write_png(path: Path, pixels: Pixels) -> None:
+    """`pixels` [h, w] or [h, w, 3] BGR as they are: uint16 becomes a 16-bit PNG with the same values.
+
+    Raises PictureError.
+    """
+    good, data = cv2.imencode(".png", pixels)
+    if not good:
+        raise PictureError(f"{path}: {pixels.dtype} {list(pixels.shape)} makes no PNG")
+    try:
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror}") from error
+
+
 def _sides(data: bytes) -> tuple[int, int]:
     """Width and height as the header tells them. Raises PictureError for a format or a damage we do not read."""
     if data.startswith(b"\xff\xd8"):

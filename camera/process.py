@@ -31,6 +31,7 @@ HEALTHY_AFTER_S = 10.0
 
 _LOOK_EVERY_S = 0.1
 _MISSES_BEFORE_RESTART = 3
+_VANISHED = Gone(Reason.CAMERA_LOST, "its process ended")
 
 
 class CameraProcess:
@@ -79,13 +80,17 @@ class CameraProcess:
         self._over: asyncio.Future[Gone | Ended] | None = None
 
     async def run(self) -> None:
-        """Until cancelled: start a child, watch it, start the next one after a pause."""
+        """Until cancelled, also when the source has no more pictures."""
+        await self.play()
+        await asyncio.Event().wait()
+
+    async def play(self) -> None:
+        """Until the source has no more pictures: start a child, watch it, start the next one after a pause."""
         pause = RESTART_FLOOR_S
         while True:
             started = clock.monotonic()
             end = await self._life()
             if isinstance(end, Ended):
-                await asyncio.Event().wait()
                 return
             self._probe.child_restarted(f"camera:{self._station}/{self._name}", f"{end.reason} {end.detail}")
             if clock.monotonic() - started > HEALTHY_AFTER_S:
@@ -165,9 +170,7 @@ class CameraProcess:
             self._fall(end)
             self._child = None
             how = await child.close()
-        if isinstance(end, Gone) and not end.detail:
-            return Gone(end.reason, f"its process ended: {how}")
-        return end
+        return replace(_VANISHED, detail=f"{_VANISHED.detail}: {how}") if end is _VANISHED else end
 
     def _setup(self, sock: socket.socket, frames: Ring, crops: Ring) -> Setup:
         size = self._size
@@ -220,7 +223,7 @@ class CameraProcess:
             self._give(self._missed(*self._down))
 
     def _vanished(self) -> None:
-        self._end(Gone(Reason.CAMERA_LOST, ""))
+        self._end(_VANISHED)
 
     def _end(self, end: Gone | Ended) -> None:
         if self._over is not None and not self._over.done():

@@ -4,11 +4,11 @@ import argparse
 import sys
 from importlib.metadata import version
 
-from daemon.commands import check, demo, plc, run, schema
+from daemon.commands import cameras, check, demo, evaluate, plc, run, schema, snapshot, train
 from inspection.errors import ConfigError, LinegateError
 
 EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
-COMMANDS = (run, check, schema, demo, plc)
+COMMANDS = (run, check, schema, demo, plc, cameras, snapshot, train, evaluate)
 
 
 def parser() -> argparse.ArgumentParser:
