@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
         recipe,
         pretrained(args.weights),
         seed=args.seed,
-        notes={"data": args.data.name, "weights": weights, "recipe_name": args.recipe},
+        notes={"data": _named(args.data), "weights": weights, "recipe_name": args.recipe},
         quiet=args.json,
     )
     seconds = clock.monotonic() - began
@@ -85,6 +85,11 @@ def main(args: argparse.Namespace) -> int:
         lines += ["", split, *(report_lines(report) if report else ["  the data set has no test split"])]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
+
+
+def _named(data: Path) -> str:
+    """The data set's folder: a manifest is called manifest.csv everywhere."""
+    return (data.parent if data.is_file() else data).resolve().name
 
 
 def _positive(text: str) -> int:

@@ -179,7 +179,7 @@ def test_allowed_values_are_told(tmp_path: Path) -> None:
 def test_a_file_that_is_no_configuration_is_refused(text: bytes, tmp_path: Path) -> None:
     path = write(tmp_path, text)
 
-    with pytest.raises(ConfigError, match="config.yaml"):
+    with pytest.raises(ConfigError, match=r"config\.yaml"):
         load(path, {})
 
 
@@ -204,7 +204,7 @@ def test_the_environment_overrides_a_key(tmp_path: Path) -> None:
 
 
 def test_a_wrong_override_is_named_by_its_variable(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="environment LINEGATE_MQTT__PORT: mqtt.port"):
+    with pytest.raises(ConfigError, match=r"environment LINEGATE_MQTT__PORT: mqtt\.port"):
         load(write(tmp_path), {"LINEGATE_MQTT__PORT": "many"})
     with pytest.raises(ConfigError, match="environment LINEGATE_MQTT__PROT"):
         load(write(tmp_path), {"LINEGATE_MQTT__PROT": "1"})

@@ -34,9 +34,7 @@ def values(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], flo
 
 def total(metrics: Metrics, name: str, **labels: str) -> float:
     wanted = set(labels.items())
-    return sum(
-        value for (found, having), value in values(metrics).items() if found == name and wanted <= having
-    )
+    return sum(value for (found, having), value in values(metrics).items() if found == name and wanted <= having)
 
 
 def test_every_series_that_can_be_named_is_there_at_zero(metrics: Metrics) -> None:
