@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from camera.process import CameraProcess
 from daemon import logs
 from daemon.assemble import Daemon, assemble
 from daemon.checks import thresholds
@@ -18,6 +19,7 @@ from daemon.watchdog import Progress, Watchdog
 from dashboard.app import make_app
 from dashboard.serve import serve
 from inspection.errors import ConfigError
+from vision.worker import State
 
 LOG = logging.getLogger(__name__)
 GRACE_S = 1.5  # for open parts at the end; with the children's own ends this stays under 5 s
@@ -53,6 +55,7 @@ class Supervisor:
         self.daemon = daemon
         self._notifier = Notifier.from_environment(os.environ, os.getpid())
         self._watchdog = Watchdog(self._notifier, self._stages())
+        self._settled = asyncio.Event()  # the worker has come up once, or is known to be unable to
         self.view = View(daemon, self._watchdog)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -74,7 +77,8 @@ class Supervisor:
             for unit in daemon.units:
                 start(f"link {unit.name}", unit.link.run())
                 for name, camera in unit.cameras.items():
-                    start(f"camera {unit.name}/{name}", camera.run())
+                    free = unit.config.mode == "free_running"
+                    start(f"camera {unit.name}/{name}", self._when_judged(camera) if free else camera.run())
             start("page", serve(app, daemon.page))
             start("pulse", self._pulse())
             start("watchdog", self._watchdog.run())
@@ -87,9 +91,14 @@ class Supervisor:
         self._notifier.close()
         LOG.info("ended")
 
+    async def _when_judged(self, camera: CameraProcess) -> None:
+        """Every picture of a free-running camera is a part: there are none before somebody can judge them."""
+        await self._settled.wait()
+        await camera.run()
+
     async def _pulse(self) -> None:
         """Tells PLCs and systemd how the stations stand, whenever it changes."""
-        daemon, started = self.daemon, False
+        daemon = self.daemon
         told: dict[str, tuple[Readiness, str]] = {}
         while True:
             for unit in daemon.units:
@@ -101,9 +110,10 @@ class Supervisor:
             ready, why = self.view.ready()
             daemon.metrics.set_ready(ready)
             daemon.metrics.set_model(daemon.bundle.model_id, daemon.worker.backend_name, daemon.bundle.recipe.enhance)
-            if not started and (ready or daemon.worker.ready.is_set() or daemon.worker.failure):
+            if daemon.worker.state is not State.STARTING and not self._settled.is_set():
                 # A camera or broker that is away must not fail the start: parts are answered without it.
-                started = self._notifier.ready(why) or True
+                self._settled.set()
+                self._notifier.ready(why)
             await asyncio.sleep(0.2)
 
     async def _close(self) -> None:
