@@ -26,7 +26,8 @@ Where = tuple[Key, ...]
 M = TypeVar("M", bound=BaseModel)
 
 # A name becomes an MQTT topic level, a metric label and a folder, so it is kept plain.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class Settings(BaseModel):

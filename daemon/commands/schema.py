@@ -1,4 +1,4 @@
-"""`linegate schema`: the JSON schema of config.yaml, for editors."""
+"""`linegate schema`: the JSON schema of config.yaml for editors, or the same as a page for people."""
 
 import argparse
 import json
@@ -15,13 +15,15 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
         "(# yaml-language-server: $schema=linegate.schema.json) and editors complete and check it.",
     )
     command.add_argument("--out", type=Path, help="file to write; standard output when left out")
+    command.add_argument("--markdown", action="store_true", help="write a page for people instead")
     command.set_defaults(run=main)
 
 
 def main(args: argparse.Namespace) -> int:
     from daemon.config import schema  # noqa: PLC0415 - `linegate --help` stays quick
+    from daemon.reference import page  # noqa: PLC0415
 
-    text = json.dumps(schema(), indent=2) + "\n"
+    text = page() if args.markdown else json.dumps(schema(), indent=2) + "\n"
     if args.out:
         args.out.write_text(text)
     else:

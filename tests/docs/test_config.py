@@ -17,6 +17,7 @@ from daemon.config import Config, load
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.yaml"
 INSTALLED = ROOT / "systemd" / "example.yaml"
+PAGE = ROOT / "docs" / "reference" / "config.md"
 # A setting that is commented out; prose begins with a capital letter, or has no colon after its first word.
 SILENT = re.compile(r"^( *)# ( *[a-z_]+:(?: .*)?)$", re.MULTILINE)
 
@@ -55,6 +56,17 @@ def test_the_committed_schema_is_the_one_of_the_code(capsys: pytest.CaptureFixtu
     assert main(["schema"]) == 0
     written = (ROOT / "linegate.schema.json").read_text()
     assert written == capsys.readouterr().out, "run: linegate schema --out linegate.schema.json"
+
+
+def test_the_page_of_settings_is_the_one_of_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "--markdown"]) == 0
+    assert PAGE.read_text() == capsys.readouterr().out, "run: linegate schema --markdown --out docs/reference/config.md"
+
+
+def test_every_setting_on_the_page_is_explained() -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    assert len(rows) > 80
+    assert not [row for row in rows if row.endswith("|  |")]
 
 
 @pytest.mark.parametrize("path", [EXAMPLE, INSTALLED], ids=lambda path: path.name)
