@@ -28,6 +28,7 @@ MAX_IN_FLIGHT = 10
 MAX_AWAITING_ACK = 100
 _GROUP = 256
 _RETRY_S = 0.5
+_MEASURE_S = 1.0
 
 
 class RecordsConfig(BaseModel):
@@ -77,6 +78,9 @@ class Records:
         self._waiting: deque[tuple[Entry, asyncio.Future[None] | None]] = deque()
         self._arrived = asyncio.Event()
         self._committed = asyncio.Event()
+        self._damaged = 0
+        self.failure = ""
+        """Why records wait in memory; empty while the disk takes them."""
 
     @property
     def backlog(self) -> int:
@@ -106,6 +110,7 @@ class Records:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._write(), name="records: write")
                 group.create_task(self._deliver(), name="records: deliver")
+                group.create_task(self._measure(), name="records: measure")
         finally:
             await self._last_commit()
             self._disk.shutdown(wait=True)
@@ -183,10 +188,22 @@ class Records:
             cursor = delivery.cursor
             for row in await self._on_disk(lambda: self._outbox.after(cursor, room)):
                 delivery.send(row)
-        oldest = await self._on_disk(self._outbox.oldest_utc)
-        depth = self._outbox.depth + len(self._waiting)
-        self._probe.outbox(depth, 0.0 if oldest is None else max(0.0, clock.utc() - oldest))
         await delivery.news(self._committed)
+
+    async def _measure(self) -> None:
+        """Tell how much waits, whether or not there is a broker to take it."""
+        while True:
+            try:
+                stored = await self._on_disk(self._outbox.oldest_utc)
+            except StoreError:  # told by whoever writes; what waits in memory is still known
+                stored = None
+            waiting = self._waiting[0][0].utc if self._waiting else None
+            oldest = min((utc for utc in (stored, waiting) if utc is not None), default=clock.utc())
+            self._probe.outbox(self._outbox.depth + len(self._waiting), max(0.0, clock.utc() - oldest))
+            if self._outbox.damaged > self._damaged:
+                self._probe.record_lost(self._outbox.damaged - self._damaged, "damaged")
+                self._damaged = self._outbox.damaged
+            await asyncio.sleep(_MEASURE_S)
 
 
 def _entry(record: Record, topic: str) -> Entry:
