@@ -106,7 +106,7 @@ def assemble(config: Config, *, page: socket.socket | None = None) -> Daemon:
 def _metrics(config: Config) -> Heard:
     return Heard(
         cameras={name: tuple(station.cameras) for name, station in config.stations.items()},
-        deadlines={name: station.deadline_ms / 1000 for name, station in config.stations.items()},
+        deadlines={name: station.usual_deadline_ms / 1000 for name, station in config.stations.items()},
         links=(*config.stations, "records"),
         max_batch=config.model.max_batch,
         version=version("linegate"),

@@ -96,6 +96,11 @@ class StationConfig(Settings):
     trigger: TriggerLimits = Field(default_factory=TriggerLimits, description="Limits on triggers.")
     cameras: dict[Name, CameraConfig] = Field(min_length=1, max_length=16, description="The station's cameras by name.")
 
+    @property
+    def usual_deadline_ms(self) -> int:
+        """What a part has where its trigger names nothing else; an edge of the latency histograms."""
+        return self.trigger.default_deadline_ms if self.mode == "triggered" else self.deadline_ms
+
 
 class Config(Settings):
     """The whole of config.yaml."""

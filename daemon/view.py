@@ -61,7 +61,7 @@ class View:
             rate_per_s=tally.recent.rate(now),
             p50_ms=_ms(tally.recent.quantile(now, 0.5)),
             p99_ms=_ms(tally.recent.quantile(now, 0.99)),
-            deadline_ms=unit.config.deadline_ms,
+            deadline_ms=unit.config.usual_deadline_ms,
             cameras=tuple(
                 CameraView(name, camera.up, camera.frames or None, tally.last(name))
                 for name, camera in unit.cameras.items()
