@@ -1,5 +1,6 @@
 """From a frame to the network's input: one recipe, stored in the bundle, for training and production."""
 
+import math
 from typing import Literal, Self
 
 import cv2
@@ -13,13 +14,14 @@ from vision.enhance import Enhancement, Image, Region, checked, eight_bits, enha
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+_MOST_BYTES = 64 << 20
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
 class Tiles(BaseModel):
     """An overlapping grid of square tiles that covers the whole picture, edge to edge."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     columns: int = Field(2, ge=1, le=32, description="Tiles side by side.")
     rows: int = Field(2, ge=1, le=32, description="Tiles one above the other.")
@@ -47,7 +49,7 @@ def _spread(room: int, count: int) -> list[int]:
 class Recipe(BaseModel):
     """How a frame becomes crops. Picklable; the same bytes out for the same pixels in, in every process."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     enhance: Enhancement = Field(
         "equalize_gradient",
@@ -87,6 +89,8 @@ class Recipe(BaseModel):
             raise ValueError("roi is x, y, width, height: x and y at least 0, width and height at least 1")
         if min(self.std) <= 0:
             raise ValueError("std must be above 0")
+        if math.prod(self.crop_shape) > _MOST_BYTES:
+            raise ValueError(f"the crops of one picture take more than {_MOST_BYTES >> 20} MiB: fewer or smaller tiles")
         return self
 
     @property
@@ -159,10 +163,17 @@ class Recipe(BaseModel):
 
 
 def _resized(image: Image, width: int, height: int) -> Image:
-    """Area averaging when it gets smaller; INTER_AREA has blocks for pixels when it gets larger."""
-    shrinks = image.shape[0] >= height and image.shape[1] >= width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+    """Area averaging along a side that gets shorter, linear along one that gets longer.
+
+    INTER_AREA enlarges in blocks, and INTER_LINEAR skips pixels, which may be the defect's.
+    """
+    tall, wide = image.shape[:2]
+    inner = min(wide, width), min(tall, height)
+    if inner != (wide, tall):
+        image = np.asarray(cv2.resize(image, inner, interpolation=cv2.INTER_AREA), np.uint8)
+    if inner != (width, height):
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return image
 
 
 REFERENCE = Recipe()
