@@ -29,8 +29,8 @@ class Heard(Metrics):
         self.refused: Counter[str] = Counter()
         super().__init__(cameras=cameras, deadlines=deadlines, links=links, max_batch=max_batch, version=version)
 
-    def outbox(self, depth: int, oldest_age: float) -> None:
-        super().outbox(depth, oldest_age)
+    def outbox(self, depth: int, oldest_age: float, used: float) -> None:
+        super().outbox(depth, oldest_age, used)
         self.outbox_depth, self.outbox_oldest_age = depth, oldest_age
 
     def record_stored(self, count: int) -> None:

@@ -41,7 +41,8 @@ OTHER = "other"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 2.5, 5.0)
 _SCORED = {Outcome.PASS: (Reason.SCORE,), Outcome.FAIL: (Reason.SCORE, Reason.UNCERTAIN)}
-_UNSCORED = tuple(reason for reason in Reason if reason not in (Reason.SCORE, Reason.UNCERTAIN))
+_NEVER_NO_VERDICT = (Reason.SCORE, Reason.UNCERTAIN, Reason.DUPLICATE_TRIGGER)  # the last one refuses triggers
+_UNSCORED = tuple(reason for reason in Reason if reason not in _NEVER_NO_VERDICT)
 _UNSEEN = tuple(r for r in Reason if r.startswith(("camera_", "frame_", "decode_", "missed_")))
 _VERDICTS: Mapping[Outcome, tuple[Reason, ...]] = {**_SCORED, Outcome.NO_VERDICT: _UNSCORED}
 
@@ -176,6 +177,7 @@ class Metrics(Probe):
         self._callbacks = counter("callback_failures", "Errors caught in MQTT callbacks.", "link")
         self._outbox = gauge("outbox_records", "Records stored and not yet delivered.")
         self._oldest = gauge("outbox_oldest_age_seconds", "Age of the oldest undelivered record.")
+        self._used = gauge("outbox_used_ratio", "How full the outbox file is: 1 is records.max_mb.")
         self._stored = counter("records_stored", "Records committed to disk.")
         self._delivered = counter("records_delivered", "Records that the consumer's broker took over.")
         self._lost = counter("records_lost", "Records given up, by reason.", "reason")
@@ -284,9 +286,10 @@ class Metrics(Probe):
     def callback_failed(self, link: str) -> None:
         self._callbacks.labels(self._links(link)).inc()
 
-    def outbox(self, depth: int, oldest_age: float) -> None:
+    def outbox(self, depth: int, oldest_age: float, used: float) -> None:
         self._outbox.set(depth)
         self._oldest.set(oldest_age)
+        self._used.set(used)
 
     def record_stored(self, count: int) -> None:
         self._stored.inc(count)

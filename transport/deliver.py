@@ -192,14 +192,15 @@ class Records:
 
     async def _measure(self) -> None:
         """Tell how much waits, whether or not there is a broker to take it."""
+        used = 0.0
         while True:
             try:
-                stored = await self._on_disk(self._outbox.oldest_utc)
+                stored, used = await self._on_disk(lambda: (self._outbox.oldest_utc(), self._outbox.used()))
             except StoreError:  # told by whoever writes; what waits in memory is still known
                 stored = None
             waiting = self._waiting[0][0].utc if self._waiting else None
             oldest = min((utc for utc in (stored, waiting) if utc is not None), default=clock.utc())
-            self._probe.outbox(self._outbox.depth + len(self._waiting), max(0.0, clock.utc() - oldest))
+            self._probe.outbox(self._outbox.depth + len(self._waiting), max(0.0, clock.utc() - oldest), used)
             if self._outbox.damaged > self._damaged:
                 self._probe.record_lost(self._outbox.damaged - self._damaged, "damaged")
                 self._damaged = self._outbox.damaged

@@ -126,6 +126,12 @@ class Outbox:
             row = db.execute("SELECT utc FROM records ORDER BY n LIMIT 1").fetchone()
         return float(row[0]) if row else None
 
+    def used(self) -> float:
+        """How full the file is, 0..1 of its cap. Pages that deleted rows have left count as room."""
+        with self._checked() as db:
+            pages, free = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+        return float(pages - free) / self._max_pages
+
     def close(self) -> None:
         if self._db is not None:
             with contextlib.suppress(sqlite3.Error):

@@ -18,7 +18,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "evaluate",
         help="measure a model bundle on labelled pictures",
         description="Score labelled pictures with a bundle, through the backend that production uses, and compare"
-        " its verdicts with the labels. Intervals are 95 %% and take the pictures as independent.",
+        " its verdicts with the labels. Intervals are 95 % and take the pictures as independent.",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="model bundle")
     parser.add_argument("data", type=Path, metavar="DATA", help="manifest, or folder of pictures")

@@ -67,6 +67,7 @@ async def test_what_waits_and_for_how_long_is_told_while_the_broker_is_away(
         first = value(metrics, "linegate_outbox_oldest_age_seconds")
         assert 60 <= first < 90
         await until(lambda: value(metrics, "linegate_outbox_oldest_age_seconds") > first)
+        assert 0 < value(metrics, "linegate_outbox_used_ratio") < 0.01
     assert value(metrics, "linegate_broker_connected", link="records") == 0
     assert value(metrics, "linegate_records_stored_total") == 3
 

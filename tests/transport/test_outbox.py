@@ -80,10 +80,13 @@ def test_a_full_outbox_says_so_keeps_all_it_has_and_takes_more_once_there_is_roo
     with pytest.raises(StoreError, match="full"):
         outbox.add([entry(n, 3000) for n in range(kept, kept + 50)])
     assert ids(outbox) == [f"r{n}" for n in range(kept)]
+    assert 0.95 < outbox.used() <= 1
     outbox.remove([row.n for row in outbox.after(0, 10)])
     outbox.add([entry(kept, 3000)])
     assert ids(outbox) == [f"r{n}" for n in range(10, kept + 1)]
     assert outbox.depth == kept - 9
+    outbox.remove([row.n for row in outbox.after(0, 1000)])
+    assert outbox.used() < 0.2
     outbox.close()
 
 
