@@ -124,7 +124,9 @@ class GenicamCamera:
     def captures(self) -> Iterator[Capture]:
         ids = FrameIds()
         number = 0
+        fresh = clock.monotonic()
         while True:
+            waited = self._is_waiting()
             asked = clock.monotonic()
             if self._config.trigger == "software":
                 self._fire()
@@ -140,7 +142,9 @@ class GenicamCamera:
                 number += 1
                 yield Missed(self._name, number, Reason.MISSED_TRIGGER, arrived, "the stream lost a picture")
             number += 1
-            captured = {"software": asked, "hardware": arrived, "off": arrived - self._config.latency_ms / 1000}
+            # A picture that was there already is of unknown age: no younger than the last one that was not.
+            fresh = fresh if waited else arrived
+            captured = {"software": asked, "hardware": arrived, "off": fresh - self._config.latency_ms / 1000}
             yield self._capture(number, captured[self._config.trigger], fetched[1:])
 
     def close(self) -> None:
@@ -153,6 +157,13 @@ class GenicamCamera:
         except PictureError as error:
             return Missed(self._name, number, Reason.DECODE_ERROR, captured, str(error))
         return Frame(self._name, number, pixels, captured, depth)
+
+    def _is_waiting(self) -> bool:
+        """Whether the producer holds a picture that came while we did something else."""
+        try:
+            return any(stream.num_awaiting_delivery > 0 for stream in self._acquirer.data_streams)
+        except _errors():
+            return False  # the producer does not tell
 
     def _fetch(self, asked: float) -> "tuple[int, np.ndarray[Any, Any], int, int, str] | None":
         """Frame id, a copy of the data, width, height and format; None for a picture that arrived incomplete.

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from camera.settings import CameraSettings
+from camera.timeline import Timeline
 from inspection import clock
 from inspection.errors import CameraError
 from inspection.frame import Capture, Frame, Pixels
@@ -122,13 +123,19 @@ class OpencvCamera:
         self._shown = redact(config.source)
         self._device = self._open()
         self._latency_s = self._latency()
+        # RTP carries the camera's clock; for other protocols FFmpeg makes stamps up from a nominal rate.
+        self._stamped = config.source.lower().startswith("rtsp")
+        self._timeline = Timeline()
 
     def captures(self) -> Iterator[Capture]:
         number = 0
         rewound = False
         while True:
+            asked = clock.monotonic()
             pixels = self._read()
             if pixels is None:
+                if self.streaming and clock.monotonic() - asked >= self._config.stall_timeout_s:
+                    raise CameraError(Reason.CAMERA_STALLED, f"no picture for {self._config.stall_timeout_s:g} s")
                 if self.streaming:
                     raise CameraError(Reason.CAMERA_LOST, f"{self._shown} gives no more pictures")
                 if rewound or not self._config.loop:
@@ -161,11 +168,12 @@ class OpencvCamera:
         now = clock.monotonic()
         if not self.streaming:
             return now
-        if self._config.source_type == "v4l2":
-            # The kernel stamps a buffer on the same clock; some drivers stamp nothing.
-            stamp = self._device.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if 0 <= now - stamp < _OLDEST_STAMP_S:
-                now = stamp
+        stamp = self._device.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        # The kernel stamps a V4L2 buffer on the same clock; some drivers stamp nothing.
+        if self._config.source_type == "v4l2" and 0 <= now - stamp < _OLDEST_STAMP_S:
+            now = stamp
+        elif self._stamped:
+            now = self._timeline.left(now, stamp)
         return now - self._latency_s
 
     def _latency(self) -> float:

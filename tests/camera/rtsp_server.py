@@ -1,10 +1,12 @@
 """A small RTSP camera: run by the system's Python, which has GStreamer.
 
-python3 rtsp_server.py [USER PASSWORD]: prints its port, then streams a moving test picture as motion JPEG at
-/line until its standard input closes.
+python3 rtsp_server.py PORT [USER PASSWORD]: prints its port (0 takes a free one), then streams gray pictures as
+motion JPEG at /line until its standard input closes. A picture's gray tells when it was exposed: it is one
+level brighter every TICK seconds of the monotonic clock, from 20 to 219 and again.
 """
 
 import sys
+import time
 
 import gi
 
@@ -12,23 +14,38 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
+WIDTH, HEIGHT, FPS = 320, 240, 25
 # OpenCV times out on jpegenc's default format, which is not 4:2:0.
 PIPELINE = (
-    "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=240,framerate=25/1,format=I420 "
-    "! jpegenc ! rtpjpegpay name=pay0 pt=26 )"
+    f"( appsrc name=sensor is-live=true do-timestamp=true format=time caps=video/x-raw,format=I420,width={WIDTH},"
+    f"height={HEIGHT},framerate={FPS}/1 ! jpegenc quality=95 ! rtpjpegpay name=pay0 pt=26 )"
 )
+TICK = 0.02
+
+
+def expose(sensor: Gst.Element) -> bool:
+    level = 20 + int(time.monotonic() / TICK) % 200
+    pixels = bytes([level]) * (WIDTH * HEIGHT) + bytes([128]) * (WIDTH * HEIGHT // 2)
+    return bool(sensor.emit("push-buffer", Gst.Buffer.new_wrapped(pixels)) == Gst.FlowReturn.OK)
+
+
+def configure(_: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
+    sensor = media.get_element().get_by_name("sensor")
+    # Ends by itself: a sensor that is shut down refuses the buffer.
+    GLib.timeout_add(1000 // FPS, expose, sensor)
 
 
 def main() -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(sys.argv[1])
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(PIPELINE)
     factory.set_shared(True)
-    if len(sys.argv) == 3:
-        user, password = sys.argv[1:]
+    factory.connect("media-configure", configure)
+    if len(sys.argv) == 4:
+        user, password = sys.argv[2:]
         auth = GstRtspServer.RTSPAuth()
         token = GstRtspServer.RTSPToken()
         token.set_string("media.factory.role", "viewer")
@@ -40,7 +57,8 @@ def main() -> None:
         factory.set_permissions(permissions)
     server.get_mount_points().add_factory("/line", factory)
     loop = GLib.MainLoop()
-    server.attach(None)
+    if not server.attach(None):
+        sys.exit(f"port {sys.argv[1]} is taken")
     GLib.io_add_watch(GLib.IOChannel(0), GLib.IO_HUP, lambda *_: loop.quit())
     print(server.get_bound_port(), flush=True)  # noqa: T201 - the port is what the caller waits for
     loop.run()
