@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from inspection.errors import PictureError
 from inspection.frame import CropPixels, Pixels
 from vision.enhance import Enhancement, Image, Region, checked, eight_bits, enhance, gray
+from vision.resize import resized
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -152,28 +153,14 @@ class Recipe(BaseModel):
     def _scaled(self, image: Image) -> Image:
         height, width = image.shape[:2]
         if self.tiles or self.geometry != "letterbox" or height == width:
-            return _resized(image, self.size, self.size)
+            return resized(image, self.size, self.size)
         longer = max(height, width)
         inner_h = max(round(self.size * height / longer), 1)
         inner_w = max(round(self.size * width / longer), 1)
         framed = np.zeros((self.size, self.size, *image.shape[2:]), np.uint8)
         top, left = (self.size - inner_h) // 2, (self.size - inner_w) // 2
-        framed[top : top + inner_h, left : left + inner_w] = _resized(image, inner_w, inner_h)
+        framed[top : top + inner_h, left : left + inner_w] = resized(image, inner_w, inner_h)
         return framed
-
-
-def _resized(image: Image, width: int, height: int) -> Image:
-    """Area averaging along a side that gets shorter, linear along one that gets longer.
-
-    INTER_AREA enlarges in blocks, and INTER_LINEAR skips pixels, which may be the defect's.
-    """
-    tall, wide = image.shape[:2]
-    inner = min(wide, width), min(tall, height)
-    if inner != (wide, tall):
-        image = np.asarray(cv2.resize(image, inner, interpolation=cv2.INTER_AREA), np.uint8)
-    if inner != (width, height):
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    return image
 
 
 REFERENCE = Recipe()
