@@ -11,6 +11,7 @@ from daemon.checks import inspect, thresholds
 from daemon.config import Config, StationConfig
 from daemon.heard import Heard
 from daemon.ledger import Ledger
+from daemon.logs import Telling
 from daemon.station import Station, StationSettings
 from daemon.tally import Tally
 from dashboard.serve import bind
@@ -79,9 +80,10 @@ def assemble(config: Config, *, page: socket.socket | None = None) -> Daemon:
         choice=config.model.backend,
         threads=config.model.threads,
         cache_dir=config.state_dir / "cache",
+        model=bundle.model_id,
     )
     worker = Worker(
-        opener,
+        Telling(config.log.level, config.log.format, opener),
         crop_shape=bundle.recipe.crop_shape[1:],
         max_batch=config.model.max_batch,
         probe=metrics,

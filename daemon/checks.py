@@ -24,6 +24,12 @@ def inspect(config: Config) -> Bundle:
         raise ConfigError(f"model.bundle: {error}") from error
     thresholds(config, bundle)
     for station, settings in config.stations.items():
+        crops = bundle.recipe.crop_shape[0] * len(settings.cameras)
+        if crops > config.model.max_waiting:
+            raise ConfigError(
+                f"model.max_waiting: a part of station {station} gives {crops} crops, more than the "
+                f"{config.model.max_waiting} that may wait: every part would be refused; raise it"
+            )
         for camera, kind in settings.cameras.items():
             if isinstance(kind, FolderConfig):
                 _readable(kind.path, f"stations.{station}.cameras.{camera}.path")

@@ -4,9 +4,13 @@ import json
 import logging
 import re
 import sys
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from inspection import clock
+
+T = TypeVar("T")
 
 # user:password@ in any URL; cameras and brokers are named by URLs that carry both.
 _CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
@@ -59,3 +63,17 @@ def set_up(level: str, form: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # that the page is served, we say ourselves
+
+
+@dataclass(frozen=True, slots=True)
+class Telling(Generic[T]):
+    """Calls `call` with the log set up: a spawned child has inherited no handlers. Picklable if `call` is."""
+
+    level: str
+    form: str
+    call: Callable[[], T]
+
+    def __call__(self) -> T:
+        set_up(self.level, self.form)
+        return self.call()
