@@ -98,7 +98,7 @@ class Supervisor:
 
     async def _pulse(self) -> None:
         """Tells PLCs and systemd how the stations stand, whenever it changes."""
-        daemon = self.daemon
+        daemon, status = self.daemon, ""
         told: dict[str, tuple[Readiness, str]] = {}
         while True:
             for unit in daemon.units:
@@ -114,6 +114,9 @@ class Supervisor:
                 # A camera or broker that is away must not fail the start: parts are answered without it.
                 self._settled.set()
                 self._notifier.ready(why)
+            elif why != status:
+                self._notifier.status(why)
+            status = why
             await asyncio.sleep(0.2)
 
     async def _close(self) -> None:
@@ -154,7 +157,8 @@ class Supervisor:
         }
         return {
             **stages,
-            "inference": self._overdue,
+            "inference": lambda: daemon.batcher.stuck,
+            "account": self._overdue,
             "store": Progress(
                 lambda: heard.records_stored,
                 lambda: daemon.records.backlog > 0 and not daemon.records.failure,

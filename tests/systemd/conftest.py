@@ -1,3 +1,4 @@
+import select
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,14 @@ class Manager:
 
     def heard(self) -> list[str]:
         return self.socket.recv(4096).decode().split("\n")
+
+    def drain(self) -> int:
+        """Drop what waits; how many messages that were."""
+        count = 0
+        while select.select([self.socket], [], [], 0)[0]:
+            self.heard()
+            count += 1
+        return count
 
 
 @pytest.fixture(params=["path", "abstract"])
