@@ -1,0 +1,146 @@
+"""A real daemon in its own process, a real broker, real pictures; only the PLC is a simulator."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from transport.broker import EmbeddedBroker
+
+ROOT = Path(__file__).resolve().parents[2]
+BUNDLE = ROOT / "models" / "bsdata"
+PATIENCE_S = 60.0
+LINEGATE = (sys.executable, "-m", "daemon.cli")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    """Wait until `holds` answers something true; fail, naming `what`, when it never does."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if answer := holds():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError(f"not within {PATIENCE_S:g} s: {what}")
+
+
+@dataclass
+class Line:
+    """One station `press` on a folder camera. Change `settings` before `start`."""
+
+    folder: Path
+    broker: EmbeddedBroker
+    page: int = field(default_factory=free_port)
+    process: "subprocess.Popen[str] | None" = None
+    log: str = ""
+
+    def __post_init__(self) -> None:
+        camera = {"kind": "folder", "path": str(BUNDLE / "demo" / "manifest.csv"), "rate_hz": 5}
+        self.settings: dict[str, Any] = {
+            "site": "test",
+            "line": "line1",
+            "state_dir": str(self.folder / "state"),
+            "model": {"bundle": str(BUNDLE), "backend": "onnx-cpu", "threads": 1},
+            "mqtt": {"host": "127.0.0.1", "port": self.broker.port},
+            "http": {"port": self.page},
+            # The margin is for a machine that runs other tests beside this one.
+            "stations": {"press": {"mode": "triggered", "answer_margin_ms": 500, "cameras": {"top": camera}}},
+        }
+
+    @property
+    def config(self) -> Path:
+        path = self.folder / "config.yaml"
+        path.write_text(json.dumps(self.settings, indent=1))
+        return path
+
+    def start(self) -> "Line":
+        """Return once the station is ready."""
+        self.process = subprocess.Popen(
+            [*LINEGATE, "run", str(self.config)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        until(self.ready, "the daemon is ready")
+        return self
+
+    def ready(self) -> bool:
+        return self.get("/readyz")[0] == 200
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body; 0 while nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.page}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, name: str) -> float:
+        """The sum over a metric's series."""
+        rows = self.get("/metrics")[1].splitlines()
+        return sum(float(row.rsplit(" ", 1)[1]) for row in rows if row.startswith((f"{name}{{", f"{name} ")))
+
+    def plc(self, triggers: int, rate: float) -> "subprocess.Popen[str]":
+        prefix = "linegate/test/line1/press"
+        words = ["--prefix", prefix, "--triggers", str(triggers), "--rate", str(rate), "--deadline-ms", "3000"]
+        return subprocess.Popen(
+            [*LINEGATE, "plc", "--port", str(self.broker.port), *words, "--json"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def played(self, triggers: int, rate: float) -> dict[str, Any]:
+        return report(self.plc(triggers, rate))
+
+    def child(self, *, with_model: bool) -> int:
+        """The process id of the worker, or of the camera."""
+        assert self.process is not None
+        for pid in _children(self.process.pid):
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            if "spawn_main" in command and ("onnxruntime" in maps) == with_model:
+                return pid
+        raise AssertionError("no such child")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """The exit code; what was told is in `log`."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        _, self.log = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode
+
+
+def report(plc: "subprocess.Popen[str]") -> dict[str, Any]:
+    out, _ = plc.communicate(timeout=2 * PATIENCE_S)
+    told: dict[str, Any] = json.loads(out)
+    return told
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    with EmbeddedBroker() as broker:
+        made = Line(tmp_path, broker)
+        yield made
+        if made.process is not None and made.process.poll() is None:
+            os.kill(made.process.pid, signal.SIGTERM)
+            made.process.communicate(timeout=PATIENCE_S)

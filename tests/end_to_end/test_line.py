@@ -1,0 +1,186 @@
+"""From trigger to verdict through every process, judged by the reference PLC, while things break."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.conftest import LINEGATE, PATIENCE_S, ROOT, Line, report, until
+
+
+def test_every_trigger_gets_one_verdict_in_time_and_a_record(line: Line) -> None:
+    line.start()
+
+    told = line.played(60, 20)
+
+    assert (told["triggers"], told["missing"], told["late"], told["duplicate"]) == (60, 0, 0, 0)
+    assert told["pass"] + told["fail"] == 60
+    assert told["labelled"] == 60
+    assert line.metric("linegate_parts_captured_total") == line.metric("linegate_verdicts_total") == 60
+    until(lambda: line.metric("linegate_records_delivered_total") == 60, "every record is delivered")
+    assert line.stop() == 0
+
+
+def test_a_killed_worker_costs_verdicts_and_never_the_daemon(line: Line) -> None:
+    line.start()
+    plc = line.plc(60, 10)
+    until(lambda: line.metric("linegate_verdicts_total") > 10, "the line runs")
+
+    os.kill(line.child(with_model=True), signal.SIGKILL)
+
+    told = report(plc)
+    assert (told["missing"], told["late"], told["duplicate"]) == (0, 0, 0)
+    assert told["pass"] + told["fail"] + sum(told["no_verdict"].values()) == told["triggers"], told
+    until(line.ready, "a new worker serves")
+    assert line.metric("linegate_child_restarts_total") == 1
+
+
+def test_a_killed_camera_is_answered_with_camera_lost_and_comes_back(line: Line) -> None:
+    line.start()
+    plc = line.plc(60, 10)
+    until(lambda: line.metric("linegate_verdicts_total") > 10, "the line runs")
+
+    os.kill(line.child(with_model=False), signal.SIGKILL)
+
+    told = report(plc)
+    assert (told["missing"], told["late"], told["duplicate"]) == (0, 0, 0)
+    # On a busy machine the parts that waited for the new camera may come too late to be scored.
+    assert set(told["no_verdict"]) <= {"camera_lost", "deadline"}
+    until(line.ready, "the camera is back")
+
+
+def test_a_broker_that_is_away_costs_no_record(line: Line) -> None:
+    line.settings["stations"]["press"]["mode"] = "free_running"
+    line.start()
+    until(lambda: line.metric("linegate_records_delivered_total") > 5, "records are delivered")
+
+    line.broker.stop()
+    until(lambda: line.metric("linegate_verdicts_late_total") > 5, "verdicts have nobody to go to")
+    assert line.metric("linegate_outbox_records") > 0
+    line.broker.start()
+
+    until(line.ready, "the daemon is connected again")
+    until(lambda: line.metric("linegate_outbox_records") <= 1, "what was kept is delivered")
+    assert line.metric("linegate_records_lost_total") == 0
+
+
+def test_every_process_tells_in_the_wanted_form(line: Line) -> None:
+    line.settings["log"] = {"format": "json"}
+    line.start()
+    assert line.stop() == 0
+
+    told = [json.loads(row) for row in line.log.splitlines()]
+
+    assert {"daemon.supervise", "vision.backends.choose"} <= {row["logger"] for row in told}
+
+
+def test_sigterm_answers_and_says_goodbye(line: Line) -> None:
+    line.start()
+
+    assert line.stop() == 0
+
+    told = subprocess.run(
+        ["mosquitto_sub", "-p", str(line.broker.port), "-t", "linegate/test/line1/press/state", "-C", "1", "-W", "10"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    state = json.loads(told.stdout)
+    assert (state["state"], state["reason"]) == ("offline", "shutdown")
+
+
+def test_a_killed_daemon_leaves_its_will_and_keeps_its_records(line: Line) -> None:
+    line.start()
+    line.played(20, 20)
+
+    assert line.stop(signal.SIGKILL) == -signal.SIGKILL
+
+    told = subprocess.run(
+        ["mosquitto_sub", "-p", str(line.broker.port), "-t", "linegate/test/line1/press/state", "-C", "1", "-W", "15"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(told.stdout)["state"] in ("offline", "ready")
+    line.start()
+    assert line.played(5, 10)["missing"] == 0
+
+
+def test_sighup_applies_a_threshold_between_two_parts(line: Line) -> None:
+    line.start()
+    assert line.played(20, 20)["pass"] > 0
+
+    line.settings["model"] |= {"pass_below": 0.0, "fail_above": 0.0}
+    assert line.config.exists()
+    assert line.process is not None
+    line.process.send_signal(signal.SIGHUP)
+
+    told = line.played(20, 20)
+    assert (told["pass"], told["missing"]) == (0, 0)
+
+
+def test_sighup_with_a_mistake_changes_nothing(line: Line) -> None:
+    line.start()
+
+    line.config.write_text("site: [")
+    assert line.process is not None
+    line.process.send_signal(signal.SIGHUP)
+
+    assert line.played(20, 20)["pass"] > 0
+
+
+def test_two_daemons_do_not_share_a_state_directory(line: Line) -> None:
+    line.start()
+
+    second = subprocess.run(
+        [*LINEGATE, "run", str(line.config)], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+
+    assert second.returncode == 78
+    assert "in use by another linegate" in second.stderr
+    assert line.ready()
+
+
+def test_a_wrong_configuration_ends_with_78_and_names_the_line(line: Line) -> None:
+    line.settings["stations"]["press"]["mode"] = "sometimes"
+
+    for command in ("run", "check"):
+        ended = subprocess.run(
+            [*LINEGATE, command, str(line.config)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 78
+        assert "stations.press.mode" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_a_damaged_bundle_ends_with_78(line: Line, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "bundle.json").write_text("{}")
+    line.settings["model"]["bundle"] = str(bundle)
+
+    ended = subprocess.run([*LINEGATE, "run", str(line.config)], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 78
+    assert "model.bundle" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_torch_is_not_imported_on_a_line_box(line: Line, command: str) -> None:
+    if command == "run":
+        line.start()
+        assert line.process is not None
+        loaded = [Path(f"/proc/{pid}/maps").read_text() for pid in (line.process.pid, line.child(with_model=True))]
+        assert not any("libtorch" in maps for maps in loaded)
+        return
+    code = "import sys; from daemon.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+
+    checked = subprocess.run(
+        [*LINEGATE[:1], "-c", code, "check", str(line.config)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, checked.stderr
+    assert "good" in checked.stdout
