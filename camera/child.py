@@ -33,7 +33,7 @@ _DETAIL_CHARACTERS = 500
 
 @dataclass(frozen=True)
 class Setup:
-    """All that the child is given. `size` [height, width] is what earlier pictures of a live camera had."""
+    """All that the child is given. `size` [height, width] is what pictures before this life had."""
 
     name: str
     config: CameraConfig

@@ -14,6 +14,7 @@ from dataclasses import replace
 from math import prod
 from typing import assert_never
 
+from camera.backoff import Backoff
 from camera.child import Setup
 from camera.kinds import CameraConfig
 from camera.messages import Alive, Ended, Gone, Opened, Seen, Taken, ToParent, Unusable, Wanted
@@ -26,8 +27,6 @@ from inspection.probe import Probe
 from inspection.verdict import Reason
 
 MAX_OUTSTANDING = 64
-RESTART_FLOOR_S = 0.5
-HEALTHY_AFTER_S = 10.0
 
 _LOOK_EVERY_S = 0.1
 _MISSES_BEFORE_RESTART = 3
@@ -77,6 +76,8 @@ class CameraProcess:
         self._owed_since: float | None = None
         self._misses = 0
         self._heard = 0.0
+        self._opened = 0.0
+        self._up_s = 0.0
         self._over: asyncio.Future[Gone | Ended] | None = None
 
     async def run(self) -> None:
@@ -86,17 +87,13 @@ class CameraProcess:
 
     async def play(self) -> None:
         """Until the source has no more pictures: start a child, watch it, start the next one after a pause."""
-        pause = RESTART_FLOOR_S
+        backoff = Backoff(self._config.restart_max_s)
         while True:
-            started = clock.monotonic()
             end = await self._life()
             if isinstance(end, Ended):
                 return
             self._probe.child_restarted(f"camera:{self._station}/{self._name}", f"{end.reason} {end.detail}")
-            if clock.monotonic() - started > HEALTHY_AFTER_S:
-                pause = RESTART_FLOOR_S
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, self._config.restart_max_s)
+            await asyncio.sleep(backoff.after(self._up_s))
 
     async def shoot(self, deadline: float) -> Crops:
         """One picture, exposed after this call, before `deadline` (monotonic seconds). Any number may be open.
@@ -145,11 +142,11 @@ class CameraProcess:
                 self._child.ask(Wanted(request, now, deadline))
             async with asyncio.timeout(max(deadline - now, 0)):
                 return await answer
-        except OSError:
-            return self._missed(Reason.OVERLOAD, "the camera's process does not listen")
-        except TimeoutError:
+        except TimeoutError:  # an OSError too, so it stands first
             self._misses += 1
             return self._missed(Reason.MISSED_TRIGGER, "no picture in time")
+        except OSError:
+            return self._missed(Reason.OVERLOAD, "the camera's process does not listen")
         finally:
             self._open.pop(request, None)
 
@@ -208,6 +205,7 @@ class CameraProcess:
     def _fall(self, end: Gone | Ended) -> None:
         """The camera is down: answer all that is open with the reason."""
         was_up, self.up = self.up, False
+        self._up_s = clock.monotonic() - self._opened if was_up else 0.0
         self._seen = None
         self._early.clear()
         if isinstance(end, Gone):
@@ -235,11 +233,11 @@ class CameraProcess:
             case Opened():
                 self._streaming = message.streaming
                 self.up = True
+                self._opened = self._heard
                 self._probe.camera_up(self._station, self._name, up=True)
             case Seen():
                 self._seen = message
-                if self._config.same_size:
-                    self._size = (message.place.shape[0], message.place.shape[1])
+                self._size = (message.place.shape[0], message.place.shape[1])
             case Taken():
                 self._answer(message.request, self._crops(message))
             case Unusable():

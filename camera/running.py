@@ -72,15 +72,25 @@ class Running:
             loop.remove_reader(self._sock)
 
     async def close(self) -> str:
-        """Kill the child if it still runs, free everything; how it ended, for people."""
+        """Kill the child if it still runs, free everything; how it ended, for people. A cancellation waits for it."""
         self._process.kill()
-        # A driver stuck in the kernel can outlive SIGKILL for a while: the line does not wait for it.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_KILL_PATIENCE_S):
-                await _readable(self._process.sentinel)
-        self._sock.close()
-        self.frames.close()
-        self.crops.close()
+        end = asyncio.ensure_future(self._end())
+        try:
+            return await asyncio.shield(end)
+        except asyncio.CancelledError:
+            await end
+            raise
+
+    async def _end(self) -> str:
+        try:
+            # A driver stuck in the kernel can outlive SIGKILL for a while: the line does not wait for it.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_KILL_PATIENCE_S):
+                    await _readable(self._process.sentinel)
+        finally:
+            self._sock.close()
+            self.frames.close()
+            self.crops.close()
         self._process.join(0.01)
         code = self._process.exitcode
         if code is None:

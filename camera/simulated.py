@@ -175,6 +175,6 @@ def _like(frame: Frame, values: NDArray[Any]) -> Pixels:
 
 
 def _garbage(frame: Frame) -> Pixels:
-    """In turn: no pixels, five channels, and values that the type has and a sensor has not."""
+    """In turn: no pixels, five channels, one dimension."""
     shapes = ((0, 0), (4, 4, 5), (7,))
     return np.zeros(shapes[frame.number % len(shapes)], np.uint8)

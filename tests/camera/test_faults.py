@@ -1,0 +1,378 @@
+"""What goes wrong in a camera, each through the real child, and the reason that its part gets."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from camera.backoff import Backoff
+from camera.folder import FolderConfig
+from camera.health import HealthConfig
+from camera.process import MAX_OUTSTANDING
+from camera.simulated import Deed, Misbehaviour, SimulatedConfig
+from inspection import clock
+from inspection.errors import NoImage, PictureError
+from inspection.frame import CropPixels, Crops, Missed, Pixels
+from inspection.verdict import Reason
+from tests.camera.conftest import Rig, StartCamera, corner
+from tests.camera.peers import write_folder
+
+MODES = ("on_demand", "stream")
+
+
+def config(deed: Deed | None = None, *, at: int = 2, for_frames: int = 1, **more: object) -> SimulatedConfig:
+    script = [Misbehaviour(at=at, do=deed, for_frames=for_frames)] if deed else []
+    settings = {"kind": "simulated", "width": 64, "height": 48, "rate_hz": 50, "script": script, **more}
+    return SimulatedConfig.model_validate(settings)
+
+
+async def shot(rig: Rig, within_s: float = 20) -> Crops | Missed:
+    try:
+        return await rig.process.shoot(clock.monotonic() + within_s)
+    except NoImage as error:
+        return error.missed
+
+
+def reason(capture: Crops | Missed) -> Reason | None:
+    return capture.reason if isinstance(capture, Missed) else None
+
+
+def child_of(rig: Rig) -> int:
+    child = rig.process._child
+    assert child is not None
+    assert child.pid is not None
+    return child.pid
+
+
+UNFIT = [
+    ("freeze", Reason.FRAME_FROZEN, "the same picture 2 times"),
+    ("dark", Reason.FRAME_DARK, "mean brightness"),
+    ("blown", Reason.FRAME_BLOWN, "at full scale"),
+    ("garbage", Reason.DECODE_ERROR, "not an image"),
+    ("size_change", Reason.DECODE_ERROR, "32x48 instead of 64x48"),
+    ("skip", Reason.MISSED_TRIGGER, "skipped by script"),
+]
+
+
+@pytest.mark.parametrize(("deed", "expected", "detail"), UNFIT)
+async def test_an_unfit_picture_costs_its_own_part_only(
+    deed: Deed, expected: Reason, detail: str, start_camera: StartCamera
+) -> None:
+    async with start_camera(config(deed)) as rig:
+        await rig.until_up()
+        captures = [await shot(rig) for _ in range(3)]
+    assert [reason(capture) for capture in captures] == [None, expected, None]
+    assert [capture.number for capture in captures] == [1, 2, 3]
+    unfit = captures[1]
+    assert isinstance(unfit, Missed)
+    assert detail in unfit.detail
+    assert rig.probe.missed == [expected]
+    assert rig.probe.restarts == []
+
+
+@pytest.mark.parametrize("bit_depth", [10, 12, 16])
+async def test_dark_and_blown_mean_the_same_at_every_bit_depth(bit_depth: int, start_camera: StartCamera) -> None:
+    script = [Misbehaviour(at=2, do="dark"), Misbehaviour(at=3, do="blown")]
+    async with start_camera(config(bit_depth=bit_depth, script=script)) as rig:
+        await rig.until_up()
+        captures = [await shot(rig) for _ in range(4)]
+    assert [reason(capture) for capture in captures] == [None, Reason.FRAME_DARK, Reason.FRAME_BLOWN, None]
+
+
+async def test_every_form_of_garbage_is_a_decode_error(start_camera: StartCamera) -> None:
+    async with start_camera(config("garbage", at=1, for_frames=3)) as rig:
+        await rig.until_up()
+        captures = [await shot(rig) for _ in range(4)]
+    assert [reason(capture) for capture in captures] == [Reason.DECODE_ERROR] * 3 + [None]
+
+
+async def test_an_unfit_picture_can_be_looked_at_unless_it_is_none(start_camera: StartCamera) -> None:
+    script = [Misbehaviour(at=2, do="blown"), Misbehaviour(at=3, do="garbage")]
+    async with start_camera(config(script=script)) as rig:
+        await rig.until_up()
+        for _ in range(2):
+            await shot(rig)
+        blown = rig.process.picture()
+        await shot(rig)
+        after = rig.process.picture()
+    assert blown is not None
+    assert int(blown.pixels.min()) == 255
+    assert after is not None
+    assert after.number == blown.number == 2
+
+
+async def test_a_frozen_stream_is_known_although_nobody_asked_for_the_picture_before(
+    start_camera: StartCamera,
+) -> None:
+    async with start_camera(config("freeze", at=5, for_frames=1000, mode="stream")) as rig:
+        await rig.until_up()
+        await rig.until(lambda: (picture := rig.process.picture()) is None or picture.number < 5)
+        captures = [await shot(rig)]
+        while reason(captures[-1]) is None:
+            captures.append(await shot(rig))
+    assert reason(captures[-1]) is Reason.FRAME_FROZEN
+
+
+async def test_a_camera_that_comes_back_with_another_size_is_not_believed(
+    start_camera: StartCamera, tmp_path: Path
+) -> None:
+    pictures = write_folder(tmp_path / "pictures", 1)
+    cv2.imwrite(str(pictures / "02.png"), np.full((24, 32), 90, np.uint8))
+    live = FolderConfig(kind="folder", path=pictures, health=HealthConfig(same_size=True))
+    async with start_camera(live) as rig:
+        await rig.until_up()
+        before = await shot(rig)
+        (pictures / "01.png").unlink()
+        os.kill(child_of(rig), signal.SIGKILL)
+        await rig.until(lambda: not rig.process.up)
+        await rig.until_up()
+        after = await shot(rig)
+    assert reason(before) is None
+    assert isinstance(after, Missed)
+    assert (after.reason, after.detail) == (Reason.DECODE_ERROR, "32x24 instead of 64x48")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_killed_child_is_lost_and_replaced(mode: str, start_camera: StartCamera) -> None:
+    async with start_camera(config(mode=mode)) as rig:
+        await rig.until_up()
+        before = await shot(rig)
+        os.kill(child_of(rig), signal.SIGKILL)
+        await rig.until(lambda: not rig.process.up)
+        lost = await shot(rig)
+        await rig.until_up()
+        after = await shot(rig)
+    assert reason(lost) is Reason.CAMERA_LOST
+    assert rig.probe.restarts == ["camera_lost its process ended: signal 9"]
+    assert isinstance(after, Crops)
+    assert after.number > before.number
+    assert rig.probe.ups == [True, False, True, False]
+
+
+async def test_a_driver_that_takes_its_process_along_costs_the_open_part(start_camera: StartCamera) -> None:
+    async with start_camera(config("die")) as rig:
+        await rig.until_up()
+        captures = [await shot(rig), await shot(rig)]
+        await rig.until(lambda: len(rig.probe.restarts) == 1)
+    assert [reason(capture) for capture in captures] == [None, Reason.CAMERA_LOST]
+
+
+async def test_a_disconnected_camera_is_lost_and_opened_again(start_camera: StartCamera) -> None:
+    async with start_camera(config("disconnect")) as rig:
+        await rig.until_up()
+        captures = [await shot(rig), await shot(rig)]
+        await rig.until_up()
+        captures.append(await shot(rig))
+    assert [reason(capture) for capture in captures] == [None, Reason.CAMERA_LOST, None]
+    assert rig.probe.restarts == ["camera_lost disconnected by script"]
+
+
+async def test_a_free_running_camera_that_is_lost_says_so_once(start_camera: StartCamera) -> None:
+    async with start_camera(config("disconnect", mode="stream"), triggered=False) as rig:
+        captures = [await rig.next() for _ in range(4)]
+    assert [reason(capture) for capture in captures] == [None, Reason.CAMERA_LOST, None, Reason.CAMERA_LOST]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_camera_that_gives_nothing_is_stalled_and_replaced(mode: str, start_camera: StartCamera) -> None:
+    stalling = config("stall", at=100, for_frames=9000, mode=mode, rate_hz=100, stall_timeout_s=0.5)
+    async with start_camera(stalling) as rig:
+        await rig.until_up()
+        captures = [await shot(rig)]
+        while reason(captures[-1]) is None:
+            captures.append(await shot(rig))
+        await rig.until_up()
+        again = await shot(rig)
+    assert reason(captures[-1]) is Reason.CAMERA_STALLED
+    assert rig.probe.restarts == ["camera_stalled no picture for 0.5 s"]
+    assert reason(again) is None
+
+
+@pytest.mark.parametrize("triggered", [True, False])
+async def test_a_stream_that_stalls_is_replaced_although_nobody_asks(
+    triggered: bool, start_camera: StartCamera
+) -> None:
+    stalling = config("stall", for_frames=3000, mode="stream", stall_timeout_s=0.5)
+    async with start_camera(stalling, triggered=triggered) as rig:
+        await rig.until(lambda: len(rig.probe.restarts) == 1)
+    assert rig.probe.restarts == ["camera_stalled no picture for 0.5 s"]
+
+
+async def test_a_camera_that_is_not_asked_owes_nothing(start_camera: StartCamera) -> None:
+    async with start_camera(config(stall_timeout_s=0.2)) as rig:
+        await rig.until_up()
+        idle_since = clock.monotonic()
+        await rig.until(lambda: clock.monotonic() - idle_since > 1)
+        assert reason(await shot(rig)) is None
+    assert rig.probe.restarts == []
+
+
+async def test_a_child_that_hangs_in_its_driver_is_killed(start_camera: StartCamera) -> None:
+    async with start_camera(config(stall_timeout_s=0.5)) as rig:
+        await rig.until_up()
+        hung = child_of(rig)
+        os.kill(hung, signal.SIGSTOP)
+        assert reason(await shot(rig)) is Reason.CAMERA_STALLED
+        await rig.until_up()
+        assert reason(await shot(rig)) is None
+        with pytest.raises(ProcessLookupError):
+            os.kill(hung, 0)
+
+
+async def test_a_shot_whose_time_is_up_is_a_missed_trigger(start_camera: StartCamera) -> None:
+    async with start_camera(config("stall", at=1, for_frames=50)) as rig:
+        await rig.until_up()
+        assert reason(await shot(rig, within_s=0.1)) is Reason.MISSED_TRIGGER
+        late = await shot(rig)
+    assert isinstance(late, Crops)
+    assert late.number == 2  # the picture of the first shot came too late for it, and is nobody else's
+
+
+async def test_shots_beyond_what_a_camera_can_owe_are_overload(start_camera: StartCamera) -> None:
+    async with start_camera(config("stall", at=1, for_frames=3000, stall_timeout_s=1)) as rig:
+        await rig.until_up()
+        captures = await asyncio.gather(*(shot(rig) for _ in range(MAX_OUTSTANDING + 1)))
+    reasons = [reason(capture) for capture in captures]
+    assert reasons == [Reason.CAMERA_STALLED] * MAX_OUTSTANDING + [Reason.OVERLOAD]
+
+
+async def test_a_source_that_ends_is_lost_and_not_tried_again(start_camera: StartCamera) -> None:
+    async with start_camera(config(frames=1)) as rig:
+        await rig.until_up()
+        assert reason(await shot(rig)) is None
+        last = await shot(rig)
+        await rig.until(lambda: not rig.process.up)
+        later = await shot(rig)
+    for lost in (last, later):
+        assert isinstance(lost, Missed)
+        assert (lost.reason, lost.detail) == (Reason.CAMERA_LOST, "the source has no more pictures")
+    assert rig.probe.restarts == []
+
+
+async def test_a_picture_larger_than_allowed_is_a_decode_error(start_camera: StartCamera) -> None:
+    async with start_camera(config(width=1200, height=1200, max_frame_mb=1)) as rig:
+        await rig.until_up()
+        capture = await shot(rig)
+    assert isinstance(capture, Missed)
+    assert capture.reason is Reason.DECODE_ERROR
+    assert "1440000 bytes are more than" in capture.detail
+
+
+def refuse(pixels: Pixels, bit_depth: int) -> CropPixels:
+    raise PictureError("no crop of this")
+
+
+def crash(pixels: Pixels, bit_depth: int) -> CropPixels:
+    raise ZeroDivisionError("a bug")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "expected", "detail"),
+    [
+        (refuse, Reason.DECODE_ERROR, "no crop of this"),
+        (crash, Reason.CAMERA_LOST, "ZeroDivisionError: a bug"),
+    ],
+)
+async def test_a_crop_that_cannot_be_made_costs_its_part(
+    prepare: Callable[[Pixels, int], CropPixels], expected: Reason, detail: str, start_camera: StartCamera
+) -> None:
+    async with start_camera(config(), prepare=prepare) as rig:
+        await rig.until_up()
+        capture = await shot(rig)
+    assert isinstance(capture, Missed)
+    assert (capture.reason, capture.detail) == (expected, detail)
+
+
+async def test_pictures_that_a_busy_station_could_not_take_are_told_as_overload(start_camera: StartCamera) -> None:
+    async with start_camera(config(mode="stream", rate_hz=500), triggered=False) as rig:
+        await rig.next()
+        time.sleep(1)  # noqa: ASYNC251 - the event loop is kept busy: that is the fault
+        captures = [await rig.next() for _ in range(200)]
+    assert {reason(capture) for capture in captures} == {None, Reason.OVERLOAD}
+    assert all(earlier.number < later.number for earlier, later in pairwise(captures))
+
+
+def test_the_pause_before_the_next_try_doubles_to_its_limit_and_begins_anew_after_ten_good_seconds() -> None:
+    backoff = Backoff(3.0)
+    assert [backoff.after(0) for _ in range(5)] == [0.5, 1, 2, 3, 3]
+    assert backoff.after(9.9) == 3
+    assert [backoff.after(10.1), backoff.after(0)] == [0.5, 1]
+
+
+async def test_the_pause_is_kept_between_two_tries(start_camera: StartCamera) -> None:
+    tries: list[float] = []
+    async with start_camera(config("disconnect", at=1, mode="stream")) as rig:
+        for count in range(1, 4):
+            await rig.until(lambda count=count: len(rig.probe.restarts) >= count)  # type: ignore[misc]
+            tries.append(clock.monotonic())
+    first, second = (later - earlier for earlier, later in pairwise(tries))
+    assert first > 0.45
+    assert second > 0.95
+
+
+async def test_ctrl_c_in_the_terminal_is_the_stations_business_and_not_the_cameras(start_camera: StartCamera) -> None:
+    async with start_camera(config()) as rig:
+        await rig.until_up()
+        os.kill(child_of(rig), signal.SIGINT)
+        assert reason(await shot(rig)) is None
+        assert reason(await shot(rig)) is None
+    assert rig.probe.restarts == []
+
+
+STATION = """
+import asyncio
+from camera.process import CameraProcess
+from camera.simulated import SimulatedConfig
+from inspection.probe import SILENT
+from tests.camera.conftest import corner
+
+async def main():
+    config = SimulatedConfig(kind="simulated", script=({script}))
+    camera = CameraProcess("s", "c", config, corner, crop_shape=(1, 1, 32, 32), triggered=True, probe=SILENT,
+                           on_capture=print)
+    running = asyncio.create_task(camera.run())
+    while not camera.up:
+        await asyncio.sleep(0.01)
+    asyncio.create_task(camera.shoot(1e9))
+    await asyncio.sleep(0.1)
+    print(camera._child.pid, flush=True)
+    await running
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("script", ["", "{'at': 1, 'do': 'stall', 'for_frames': 1000},"], ids=["idle", "stalled"])
+def test_a_camera_does_not_outlive_its_station(script: str, tmp_path: Path) -> None:
+    program = tmp_path / "station.py"
+    program.write_text(STATION.format(script=script))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    station = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True, env=environment)
+    with station:
+        assert station.stdout is not None
+        child = Path(f"/proc/{int(station.stdout.readline())}")
+        assert child.exists()
+        station.kill()
+    give_up = clock.monotonic() + 10
+    while child.exists() and clock.monotonic() < give_up:
+        time.sleep(0.01)
+    assert not child.exists()
+
+
+async def test_a_station_that_asks_for_a_frozen_crop_gets_none(start_camera: StartCamera) -> None:
+    """`corner` shows which picture a crop is from: no crop is one of an earlier shot."""
+    async with start_camera(config(), prepare=corner) as rig:
+        await rig.until_up()
+        crops = [await shot(rig) for _ in range(5)]
+    pixels = [crop.pixels.tobytes() for crop in crops if isinstance(crop, Crops)]
+    assert len(set(pixels)) == 5
