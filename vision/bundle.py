@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,11 +82,15 @@ class Bundle:
         return self.hash[:12]
 
     def tensors(self) -> Tensors:
-        """float32 arrays by torchvision's names, read anew at each call.
+        """float32 arrays by torchvision's names, read and verified anew at each call. Raises BundleError.
 
         P(defect) = softmax(logits / temperature)[1].
         """
-        return read_weights(self.path / WEIGHTS)
+        file = self.path / WEIGHTS
+        raw = _bounded(file, _MAX_FILE)
+        if hashlib.sha256(raw).hexdigest() != self.weights_hash:
+            raise BundleError(f"{file}: changed since the bundle was loaded: load it again")
+        return read_weights(raw, file)
 
     def golden_crops(self) -> CropPixels:
         """The golden parts as the network sees them: uint8 [parts, tiles, channels, size, size]."""
@@ -165,6 +169,8 @@ def load_bundle(path: Path) -> Bundle:
     raw = _bounded(path / MANIFEST, _MAX_MANIFEST)
     try:
         manifest = _Manifest.model_validate_json(raw)
+        # Two readers could take two different ones of a key that is there twice.
+        json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
@@ -172,6 +178,8 @@ def load_bundle(path: Path) -> Bundle:
             f"{path / MANIFEST}: {where + ': ' if where else ''}{first['msg']}: train the bundle again, or "
             "take a copy that this version can read"
         ) from error
+    except ValueError as error:
+        raise BundleError(f"{path / MANIFEST}: {error}: take another copy of the bundle, or train again") from error
     for name, facts in manifest.files.items():
         _verify(path, name, facts)
     return Bundle(
@@ -205,10 +213,13 @@ def write_bundle(
     """Write the folder `path` whole or not at all, in place of a bundle that is there, and load it back.
 
     `golden` are pictures (PNG or JPEG, copied in) with label and reference score; `golden_crops` is what
-    `recipe.crops` gives for each. Raises BundleError where the result would not load.
+    `recipe.crops` gives for each. Raises BundleError where the result would not load or cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    except OSError as error:
+        raise BundleError(f"{path}: not written: {error}") from error
     try:
         (staged / WEIGHTS).write_bytes(weights_bytes(tensors))
         names = _copy_golden(staged, golden, golden_crops, recipe)
@@ -239,7 +250,7 @@ def write_bundle(
         load_bundle(staged).golden_crops()
         staged.chmod(0o755)
         _put(staged, path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise BundleError(f"{path}: not written: {error}") from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -282,6 +293,19 @@ def _put(staged: Path, path: Path) -> None:
         staged.rename(path)
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} is there twice")
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
 def _is_plain(name: str) -> bool:
     parts = name.split("/")
     return "\\" not in name and "\0" not in name and all(part not in {"", ".", ".."} for part in parts)
@@ -302,6 +326,8 @@ def _verify(root: Path, name: str, facts: _File) -> None:
 
 def _bounded(file: Path, cap: int) -> bytes:
     try:
+        if file.exists() and not file.is_file():  # reading a pipe would wait for ever
+            raise BundleError(f"{file}: not a file: copy the whole bundle folder again")
         with file.open("rb") as handle:
             raw = handle.read(cap + 1)
     except OSError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vision.bundle import Bundle
 
-_GRAPH_FORMAT = "linegate-graph-1"  # raised with every change of what vision.graph builds
+_GRAPH_FORMAT = "linegate-graph-2"  # raised with every change of what vision.graph builds
 _SUM_BYTES = 32
 
 

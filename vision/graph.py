@@ -1,8 +1,9 @@
 """The ONNX graph of a bundle, built from its weights without torch.
 
 Everything that can be computed beforehand is: the batch norms go into the convolutions, the normalisation
-and the copying of gray into three channels into the first one, the temperature and the softmax of two
-classes into one weighted sum and a sigmoid. What remains is uint8 crops in, P(defect) out.
+and the copying of gray into three channels into the first one, the two classes and the temperature into one
+weighted sum. What remains is uint8 crops in, a margin out. Its sigmoid, P(defect), is left to
+`vision.classifier.probability`: the runtimes' own clamp what is not finite to a number.
 """
 
 from typing import Any
@@ -46,7 +47,7 @@ class _Builder:
 
 
 def build_graph(bundle: Bundle) -> Any:
-    """The onnx.ModelProto: input `crops` uint8 [N, C, size, size], output `score` float32 [N].
+    """The onnx.ModelProto: input `crops` uint8 [N, C, size, size], output `margin` float32 [N].
 
     C is 1 for a gray recipe, 3 (blue, green, red) for one in colour.
     """
@@ -65,15 +66,15 @@ def build_graph(bundle: Bundle) -> Any:
         graph.constant("fc.weight", weight.astype(np.float32)[None, :]),
         graph.constant("fc.bias", np.asarray([bias], np.float32)),
     ]
-    data = graph.node("Sigmoid", [graph.node("Gemm", operands, "logit", transB=1)], "probability")
-    graph.node("Reshape", [data, graph.constant("flat", np.asarray([-1], np.int64))], "score")
+    data = graph.node("Gemm", operands, "fc", transB=1)
+    graph.node("Reshape", [data, graph.constant("flat", np.asarray([-1], np.int64))], "margin")
     channels = recipe.crop_shape[1]
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "linegate-resnet18",
             [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["N", channels, *(recipe.size,) * 2])],
-            [helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"])],
+            [helper.make_tensor_value_info("margin", TensorProto.FLOAT, ["N"])],
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],

@@ -40,8 +40,9 @@ def _norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
 def as_stored(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
     """What goes to disk: the tensors of `resnet18_shapes`, convolutions as float16, the rest as float32.
 
-    Others (num_batches_tracked) are left out. Raises BundleError for one that is missing, of another shape,
-    or not finite. Reference scores are to be made with these values, not with those before the rounding.
+    Others (num_batches_tracked) are left out. Raises BundleError for one that is missing, of another shape or
+    not finite, and for a negative variance. Reference scores are to be made with these values, not with those
+    before the rounding.
     """
     stored: dict[str, NDArray[np.generic]] = {}
     for name, shape in resnet18_shapes().items():
@@ -54,6 +55,8 @@ def as_stored(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[n
             stored[name] = np.ascontiguousarray(tensor, np.float16 if tensor.ndim == 4 else np.float32)
         if not np.isfinite(stored[name]).all():
             raise BundleError(f"the tensor {name} holds values that are not finite")
+        if name.endswith("running_var") and np.less(stored[name], 0).any():
+            raise BundleError(f"the tensor {name} holds negative variances")
     return stored
 
 
@@ -64,14 +67,17 @@ def weights_bytes(tensors: Mapping[str, NDArray[np.generic]]) -> bytes:
     return save(as_stored(tensors), {"format": "pt"})
 
 
-def read_weights(path: Path) -> Tensors:
-    """The tensors as float32. Raises BundleError for a damaged file, or tensors that are not a ResNet18's."""
+def read_weights(raw: bytes, path: Path) -> Tensors:
+    """The tensors of the safetensors file `raw` as float32.
+
+    Raises BundleError, which names `path`, for a damaged file and for tensors that are not a ResNet18's.
+    """
     try:
-        tensors = load(path.read_bytes())
-    except (OSError, SafetensorError, ValueError, KeyError, struct.error) as error:
-        raise BundleError(f"{path}: not a readable safetensors file: {error}") from error
+        tensors = load(raw)
+    except (SafetensorError, ValueError, KeyError, struct.error) as error:
+        raise BundleError(f"{path}: not a readable safetensors file: {error}: train again") from error
     try:
         stored = as_stored(tensors)
     except BundleError as error:
-        raise BundleError(f"{path}: {error}") from error
+        raise BundleError(f"{path}: {error}: train again") from error
     return {name: tensor.astype(np.float32) for name, tensor in stored.items()}

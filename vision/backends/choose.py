@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspection import clock
-from inspection.errors import BackendError
+from inspection.errors import BackendError, BundleError
 from vision.bundle import Bundle, load_bundle
 from vision.cache import graph_bytes, read_sealed, write_sealed
 from vision.classifier import Backend
@@ -56,14 +56,22 @@ class Parity:
 
 
 def open_backend(
-    bundle_path: Path, *, choice: str = "auto", threads: int = 0, cache_dir: Path | None = None
+    bundle_path: Path, *, choice: str = "auto", threads: int = 0, cache_dir: Path | None = None, model: str = ""
 ) -> Backend:
     """The backend `choice` for a bundle, checked against its golden parts and ready to score.
 
-    `threads` 0 means one for each core. Graph and choice are kept in `cache_dir`. Raises BundleError for a
-    bundle that cannot be used, BackendError for a backend that is not installed, does not start, or disagrees.
+    `threads` 0 means one for each core. Graph and choice are kept in `cache_dir`. Where `model` is given, the
+    bundle has to be that one: a worker that starts again must not score with a model that was put there
+    meanwhile, under the name and the thresholds of the old one. Raises BundleError for a bundle that cannot be
+    used, BackendError for a backend that is not installed, does not start, or disagrees.
     """
-    opener = _Opener(load_bundle(bundle_path), threads, cache_dir)
+    bundle = load_bundle(bundle_path)
+    if model and model != bundle.model_id:
+        raise BundleError(
+            f"{bundle_path}: holds the model {bundle.model_id}, no longer {model}: restart linegate to use it, or put "
+            "the old one back"
+        )
+    opener = _Opener(bundle, threads, cache_dir)
     if choice == "auto":
         return opener.fastest()
     if choice == "openvino":
@@ -146,10 +154,16 @@ class _Opener:
             yield rate, backend
 
     def _open(self, name: str) -> Backend:
-        runtime, _, kind = name.partition("-")
-        package = _PACKAGES[runtime]
+        package = _PACKAGES[name.partition("-")[0]]
         if importlib.util.find_spec(package) is None:
             raise BackendError(f"{name}: {package} is not installed: pip install {package}")
+        try:
+            return self._started(name)
+        except (ImportError, OSError) as error:
+            raise BackendError(f"{name}: {package} is installed but cannot be loaded: {error}") from error
+
+    def _started(self, name: str) -> Backend:
+        kind = name.partition("-")[2]
         match name:
             case "openvino-fp32" | "openvino-bf16":
                 from vision.backends.openvino import OpenvinoBackend  # noqa: PLC0415 - one runtime in memory
@@ -171,7 +185,7 @@ class _Opener:
         return graph_bytes(self._bundle, self._cache_dir)
 
     def _choice_file(self) -> Path | None:
-        return self._cache_dir / f"backend-{self._bundle.model_id}" if self._cache_dir else None
+        return self._cache_dir / f"backend-1-{self._bundle.model_id}" if self._cache_dir else None
 
     def _circumstances(self) -> dict[str, str | int]:
         return {
@@ -186,13 +200,13 @@ class _Opener:
         kept = read_sealed(file) if file else None
         if kept is None:
             return ""
-        said = json.loads(kept)
-        return str(said.pop("choice")) if said == {**self._circumstances(), "choice": said["choice"]} else ""
+        circumstances, choice = json.loads(kept)
+        return choice if circumstances == self._circumstances() and choice in BACKEND_CHOICES else ""
 
     def _remember(self, name: str) -> None:
         file = self._choice_file()
         if file:
-            write_sealed(file, json.dumps({**self._circumstances(), "choice": name}).encode())
+            write_sealed(file, json.dumps([self._circumstances(), name]).encode())
 
 
 def _rate(backend: Backend, bundle: Bundle) -> float:

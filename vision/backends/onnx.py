@@ -13,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from inspection.errors import BackendError
 from inspection.frame import CropPixels
+from vision.classifier import expected, probability
 
 # onnxruntime's errors share no base class of their own.
 _REFUSALS = (
@@ -51,13 +52,14 @@ class OnnxBackend:
             self._session = onnxruntime.InferenceSession(graph, options, providers=_providers(device, cache_dir))
         except _REFUSALS as error:
             raise BackendError(f"{self.name}: the graph cannot be loaded: {error}") from error
+        self._shape = tuple(self._session.get_inputs()[0].shape[1:])
         if provider not in self._session.get_providers():
             raise BackendError(f"{self.name}: {provider} did not start: see that driver and CUDA libraries match")
 
     def score(self, crops: CropPixels) -> NDArray[np.float32]:
-        """P(defect), float32 [n]."""
-        scores: NDArray[np.float32] = self._session.run(["score"], {"crops": np.ascontiguousarray(crops)})[0]
-        return scores
+        """P(defect), float32 [n]. Raises BackendError for crops of another shape."""
+        given = expected(crops, self._shape, self.name)
+        return probability(self._session.run(["margin"], {"crops": given})[0])
 
 
 def _providers(device: str, cache_dir: Path | None) -> list[tuple[str, dict[str, Any]]]:

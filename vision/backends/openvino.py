@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from inspection.errors import BackendError
 from inspection.frame import CropPixels
+from vision.classifier import expected, probability
 
 Precision = Literal["fp32", "bf16"]
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -30,11 +31,13 @@ class OpenvinoBackend:
         }
         try:
             core = openvino.Core()
-            self._request = core.compile_model(core.read_model(graph), "CPU", config).create_infer_request()
+            model = core.read_model(graph)
+            self._request = core.compile_model(model, "CPU", config).create_infer_request()
         except RuntimeError as error:
             raise BackendError(f"{self.name}: the graph cannot be compiled: {error}") from error
+        self._shape = tuple(side.get_length() for side in list(model.input("crops").partial_shape)[1:])
 
     def score(self, crops: CropPixels) -> NDArray[np.float32]:
-        """P(defect), float32 [n]."""
-        result = self._request.infer({"crops": np.ascontiguousarray(crops)}, share_inputs=True)
-        return np.array(result["score"], np.float32)
+        """P(defect), float32 [n]. Raises BackendError for crops of another shape."""
+        given = expected(crops, self._shape, self.name)
+        return probability(self._request.infer({"crops": given}, share_inputs=True)["margin"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inspection.errors import BackendError, BundleError
 from inspection.frame import CropPixels
-from vision.classifier import Backend
+from vision.classifier import Backend, expected
 
 Fault = Literal["hang", "raise", "die", "nan", "short"]
 OpeningFault = Literal["bundle", "backend", "raise", "die", "hang", "short"]
@@ -58,6 +58,7 @@ class Simulated:
         return self.opening is not None and (self.broken is None or self.broken.exists())
 
     def score(self, crops: CropPixels) -> NDArray[np.float32]:
+        crops = expected(crops, crops.shape[1:], self.name)
         seconds = self.batch_s + self.crop_s * len(crops)
         if seconds:
             time.sleep(seconds)

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from inspection.errors import BackendError
 from inspection.frame import CropPixels
 from vision.bundle import Bundle
+from vision.classifier import expected, probability
 from vision.resnet import build_resnet18
 
 Run = Callable[[Tensor], Tensor]
 
 
 class Scorer(nn.Module):
-    """Crops uint8 [n, 1 gray or 3 BGR, size, size] to P(defect), float32 [n]; arithmetic in `dtype`."""
+    """Crops uint8 [n, 1 gray or 3 BGR, size, size] to margins, float32 [n]; arithmetic in `dtype`."""
 
     def __init__(self, bundle: Bundle, dtype: torch.dtype) -> None:
         super().__init__()
@@ -38,30 +39,37 @@ class Scorer(nn.Module):
         rgb = pixels.flip(1) if pixels.shape[1] == 3 else pixels.expand(-1, 3, -1, -1)
         normal = (rgb * self.scale - self.shift).to(self.dtype).contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.net(normal).float()
-        return torch.softmax(logits / self.temperature, dim=1)[:, 1]
+        return (logits[:, 1] - logits[:, 0]) / self.temperature
 
 
 class TorchBackend:
     """Halves its batches when the device runs out of memory, and goes on with the CPU when one is too many.
 
-    `run` maps uint8 crops on the CPU to P(defect) on the CPU; `spare` makes the one that takes over.
+    `run` maps uint8 crops on the CPU, each of `shape`, to margins on the CPU; `spare` makes the one that takes
+    over.
     """
 
-    def __init__(self, name: str, run: Run, spare: "Callable[[], TorchBackend] | None" = None) -> None:
+    def __init__(
+        self, name: str, shape: tuple[int, ...], run: Run, spare: "Callable[[], TorchBackend] | None" = None
+    ) -> None:
         self.name = name
+        self._shape = shape
         self._run = run
         self._spare = spare
         self._most = 1 << 30
 
     def score(self, crops: CropPixels) -> NDArray[np.float32]:
-        """P(defect), float32 [n]. Raises BackendError when even the CPU has no memory for one crop."""
-        batch = torch.from_numpy(np.ascontiguousarray(crops))
+        """P(defect), float32 [n].
+
+        Raises BackendError for crops of another shape, and when even the CPU has no memory for one crop.
+        """
+        batch = torch.from_numpy(expected(crops, self._shape, self.name))
         while True:
             try:
                 with torch.inference_mode():
                     step = min(self._most, len(batch))
                     parts = [self._run(batch[at : at + step]) for at in range(0, len(batch), step)]
-                return np.asarray(torch.cat(parts).numpy(), np.float32)
+                return probability(torch.cat(parts).numpy())
             except torch.OutOfMemoryError as error:
                 self._give_way(min(self._most, len(batch)), error)
 
@@ -79,7 +87,8 @@ def torch_cpu(bundle: Bundle, *, reduced: bool, threads: int = 0) -> TorchBacken
     """`reduced` computes in bf16: with AVX-512 BF16 or AMX it is twice as fast, elsewhere slower."""
     if threads:
         torch.set_num_threads(threads)
-    return TorchBackend("torch-cpu", Scorer(bundle, torch.bfloat16 if reduced else torch.float32).eval())
+    shape = bundle.recipe.crop_shape[1:]
+    return TorchBackend("torch-cpu", shape, Scorer(bundle, torch.bfloat16 if reduced else torch.float32).eval())
 
 
 def torch_cuda(bundle: Bundle, *, spare: Callable[[], TorchBackend]) -> TorchBackend:
@@ -87,7 +96,8 @@ def torch_cuda(bundle: Bundle, *, spare: Callable[[], TorchBackend]) -> TorchBac
     if not torch.cuda.is_available():
         raise BackendError("torch-cuda: torch finds no CUDA device: see that driver and CUDA build of torch match")
     torch.backends.cudnn.benchmark = True
-    return TorchBackend("torch-cuda", _Graphs(Scorer(bundle, torch.float16).eval().cuda()), spare)
+    shape = bundle.recipe.crop_shape[1:]
+    return TorchBackend("torch-cuda", shape, _Graphs(Scorer(bundle, torch.float16).eval().cuda()), spare)
 
 
 class _Graphs:
