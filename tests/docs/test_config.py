@@ -80,7 +80,7 @@ def test_the_example_is_found_good_and_what_this_machine_lacks_is_named(capsys: 
     assert main(["check", str(EXAMPLE)]) == 0
     told = capsys.readouterr().out
     assert "good. 2 stations, 2 cameras" in told
-    assert "stations.raceway.cameras.top.cti: there is no /opt/vendor/lib/producer.cti" in told
+    assert "stations.press.cameras.top.cti: there is no /opt/vendor/lib/producer.cti" in told
 
 
 def test_every_setting_that_is_commented_out_exists_and_shows_its_default(tmp_path: Path) -> None:
