@@ -127,6 +127,7 @@ class CameraProcess:
             return self._missed(*self._down)
         if len(self._open) >= MAX_OUTSTANDING:
             return self._missed(Reason.OVERLOAD, f"{MAX_OUTSTANDING} pictures are outstanding")
+        self._drop_unmatched()
         if self._early:
             return self._early.popleft()[1]
         self._last_request += 1

@@ -1,0 +1,196 @@
+"""Streams that break, stall, hide behind a login, and hold old pictures back."""
+
+import os
+import signal
+import socket
+import time
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from camera.genicam import GenicamConfig
+from camera.kinds import open_camera
+from camera.opencv import OpencvConfig, redact
+from camera.timeline import Timeline
+from inspection import clock
+from inspection.errors import CameraError, NoImage
+from inspection.frame import Crops, Missed
+from inspection.verdict import Reason
+from tests.camera.conftest import Rig, StartCamera
+from tests.camera.peers import VIKY, RtspServer
+
+# How rtsp_server.py tells the moment of exposure: one gray level for each of these many seconds, 200 levels.
+TICK = 0.02
+LEVELS, FIRST = 200, 20
+# JPEG may move a gray level by one, and the server draws a picture up to one tick before it sends it.
+TOLERANCE = 3 * TICK
+
+
+def stream(server: RtspServer, **more: object) -> OpencvConfig:
+    return OpencvConfig.model_validate({"kind": "opencv", "source": server.url, "stall_timeout_s": 5, **more})
+
+
+async def shot(rig: Rig, within_s: float = 20) -> Crops | Missed:
+    try:
+        return await rig.process.shoot(clock.monotonic() + within_s)
+    except NoImage as error:
+        return error.missed
+
+
+def age(gray: float, now: float) -> float:
+    """Seconds between the exposure of a picture of this gray and `now`, if they are below one round of levels."""
+    return (now / TICK - (gray - FIRST)) % LEVELS * TICK
+
+
+async def test_a_server_that_dies_is_a_lost_camera_and_is_found_again_when_it_is_back(
+    start_camera: StartCamera,
+) -> None:
+    with RtspServer() as server:
+        async with start_camera(stream(server)) as rig:
+            await rig.until_up()
+            before = await shot(rig)
+            server.kill()
+            await rig.until(lambda: not rig.process.up)
+            lost = await shot(rig)
+            with RtspServer(server.port):
+                await rig.until_up()
+                after = await shot(rig)
+    assert isinstance(before, Crops)
+    assert isinstance(lost, Missed)
+    assert lost.reason is Reason.CAMERA_LOST
+    assert isinstance(after, Crops)
+    assert after.number > before.number
+
+
+async def test_a_server_that_hangs_is_a_stalled_camera(start_camera: StartCamera) -> None:
+    with RtspServer() as server:
+        async with start_camera(stream(server, stall_timeout_s=1)) as rig:
+            await rig.until_up()
+            assert isinstance(await shot(rig), Crops)
+            server.stall()
+            lost = await shot(rig)
+            while isinstance(lost, Crops):
+                lost = await shot(rig)
+            await rig.until(lambda: len(rig.probe.restarts) == 1)
+    assert lost.reason is Reason.CAMERA_STALLED
+    assert rig.probe.restarts == ["camera_stalled no picture for 1 s"]
+
+
+async def test_an_address_that_takes_the_connection_and_says_nothing_is_given_up(start_camera: StartCamera) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/line"
+        async with start_camera(OpencvConfig(kind="opencv", source=source, open_timeout_s=1)) as rig:
+            began = clock.monotonic()
+            await rig.until(lambda: len(rig.probe.restarts) == 1)
+            assert clock.monotonic() - began >= 1
+    assert rig.probe.restarts[0].startswith("camera_lost ")
+
+
+def test_a_login_comes_from_a_file_and_a_wrong_one_is_told_without_it(tmp_path: Path) -> None:
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.write_text("viewer:p@ss/word\n")
+    wrong.write_text("viewer:guess\n")
+    with RtspServer(user="viewer", password="p@ss/word") as server:
+        with closing(open_camera("top", stream(server, password_file=right))) as camera:
+            assert next(camera.captures()).number == 1
+        inline = server.url.replace("//", "//viewer:guess@")
+        for config in (stream(server, password_file=wrong), stream(server), stream(server, source=inline)):
+            with pytest.raises(CameraError, match="check the path, and the user and password") as refused:
+                open_camera("top", config)
+            assert "guess" not in str(refused.value)
+
+
+def test_a_missing_login_file_is_told(tmp_path: Path) -> None:
+    config = OpencvConfig(kind="opencv", source="rtsp://127.0.0.1:1/line", password_file=tmp_path / "none")
+    with pytest.raises(CameraError, match=r"none: No such file or directory"):
+        open_camera("top", config)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rtsp://admin:secret@10.0.0.7/a", "rtsp://***@10.0.0.7/a"),
+        ("rtsp://admin:se@cr/et@10.0.0.7/a", "rtsp://***@10.0.0.7/a"),
+        ("rtsp://10.0.0.7/a", "rtsp://10.0.0.7/a"),
+        ("rtspsrc location=rtsp://u:p@h/a ! appsink", "rtspsrc location=rtsp://***@h/a ! appsink"),
+    ],
+)
+def test_no_text_shows_a_urls_login(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+async def test_pictures_held_back_by_a_pause_are_never_the_answer_to_a_later_shot(start_camera: StartCamera) -> None:
+    with RtspServer() as server:
+        async with start_camera(stream(server)) as rig:
+            await rig.until_up()
+            for _ in range(3):
+                assert isinstance(await shot(rig), Crops)
+            child = rig.process._child
+            assert child is not None
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGSTOP)
+            time.sleep(1.5)  # noqa: ASYNC251 - the pause is the fault: pictures pile up in the connection
+            asked = clock.monotonic()
+            os.kill(child.pid, signal.SIGCONT)
+            crops = await shot(rig)
+            now = clock.monotonic()
+    assert isinstance(crops, Crops)
+    exposed = now - age(float(np.median(crops.pixels)), now)
+    assert exposed > asked - TOLERANCE
+    assert asked <= crops.captured
+
+
+def test_pictures_that_a_gentl_producer_kept_during_a_pause_count_as_older_than_the_pause() -> None:
+    config = GenicamConfig(kind="genicam", cti=(VIKY,), trigger="off", serial="1", buffers=4, latency_ms=0)
+    with closing(open_camera("top", config)) as camera:
+        captures = camera.captures()
+        paused = next(captures).captured
+        time.sleep(0.6)  # the pause is the fault: the producer's buffers fill
+        resumed = clock.monotonic()
+        kept = [next(captures) for _ in range(4)]
+        later = next(capture for capture in captures if capture.captured >= resumed)
+    assert [capture.captured for capture in kept] == [paused] * 4
+    assert later.number > kept[-1].number
+
+
+def test_the_quickest_way_of_late_counts_as_no_delay() -> None:
+    line = Timeline()
+    left = [line.left(100 + stamp + delay, stamp) for stamp, delay in ((0.0, 0.2), (0.1, 0.1), (0.2, 0.3), (0.3, 1.5))]
+    assert left == pytest.approx([100.2, 100.2, 100.3, 100.4])
+
+
+def test_a_clock_that_is_a_little_fast_or_slow_stays_believed() -> None:
+    line = Timeline()
+    for second in range(0, 3600, 2):
+        assert line.left(1000 + second * 1.0005, float(second)) == pytest.approx(1000 + second * 1.0005, abs=0.011)
+
+
+def test_stamps_of_a_nominal_rate_are_not_believed_for_long() -> None:
+    line = Timeline()
+    arrivals = np.arange(0, 120, 0.1)
+    left = [line.left(1000 + arrived, number * 0.04) for number, arrived in enumerate(arrivals)]
+    late = [arrived for arrived, told in zip(arrivals, left, strict=True) if told < 1000 + arrived - 0.1]
+    assert max(late) < 31
+
+
+def test_a_clock_that_is_set_back_or_forward_costs_no_picture() -> None:
+    line = Timeline()
+    told = [line.left(1000 + n, float(n)) for n in range(30)]
+    told += [line.left(1000 + n, n - 500.0) for n in range(30, 60)]
+    told += [line.left(1000 + n, n + 500.0) for n in range(60, 90)]
+    assert told == pytest.approx([1000 + n for n in range(90)])
+
+
+def test_a_stream_without_stamps_is_told_by_arrival() -> None:
+    line = Timeline()
+    assert [line.left(float(now), 0.0) for now in range(1000, 1100)] == pytest.approx([*range(1000, 1100)])
+
+
+def test_numbers_and_times_of_a_stream_ascend() -> None:
+    with RtspServer() as server, closing(open_camera("top", stream(server))) as camera:
+        captures = camera.captures()
+        taken = [next(captures) for _ in range(25)]
+    assert all(a.number + 1 == b.number and a.captured <= b.captured for a, b in pairwise(taken))
