@@ -1,0 +1,24 @@
+"""OpenVINO scores each crop as it would alone, however a batch is shared out among the cores."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vision.backends.openvino import OpenvinoBackend
+from vision.bundle import load_bundle
+from vision.cache import graph_bytes
+
+BUNDLE = load_bundle(Path(__file__).parents[2] / "models" / "bsdata")
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_each_crop_of_a_batch_of_any_size_gets_its_own_score(threads: int) -> None:
+    backend = OpenvinoBackend(graph_bytes(BUNDLE, None), "fp32", threads)
+    crops = np.concatenate(BUNDLE.golden_crops())[::4]
+    alone = np.concatenate([backend.score(crops[at : at + 1]) for at in range(8)])
+    assert np.ptp(alone) > 0.5
+
+    for size in range(1, 9):
+        assert backend.score(crops[:size]) == pytest.approx(alone[:size], abs=1e-4)
+        assert backend.score(crops[:size][::-1]) == pytest.approx(alone[:size][::-1], abs=1e-4)
