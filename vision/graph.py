@@ -3,7 +3,7 @@
 Everything that can be computed beforehand is: the batch norms go into the convolutions, the normalisation
 and the copying of gray into three channels into the first one, the two classes and the temperature into one
 weighted sum. What remains is uint8 crops in, a margin out. Its sigmoid, P(defect), is left to
-`vision.classifier.probability`: the runtimes' own clamp what is not finite to a number.
+`vision.classifier.probability`, because the runtimes' own makes 0 of an overflow to minus infinity.
 """
 
 from typing import Any
