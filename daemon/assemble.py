@@ -91,12 +91,14 @@ def assemble(config: Config, *, page: socket.socket | None = None) -> Daemon:
         hang_timeout_s=config.model.hang_timeout_s,
     )
     batcher = Batcher(worker, max_batch=config.model.max_batch, max_waiting=config.model.max_waiting, probe=metrics)
+    addresses = [Address(config.site, config.line, station) for station in config.stations]
     records = Records(
         config.state_dir / "outbox.sqlite",
         config.mqtt,
         config=config.records,
-        ack_topics=[Address(config.site, config.line, station).ack for station in config.stations],
-        name=f"{config.line}-records",
+        ack_topics=[address.ack for address in addresses],
+        # The line may have other daemons at this broker, but none with this station.
+        name=f"{addresses[0].client}-records",
         probe=metrics,
     )
     rules = Rules(thresholds(config, bundle))

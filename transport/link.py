@@ -98,7 +98,7 @@ class StationLink:
         state = wire.encode_state("offline", "connection_lost", "", session=self._session, utc=clock.utc())
         connection = Connection(
             self._broker,
-            f"{self._broker.client_id}-{self._address.line}-{self._address.station}",
+            f"{self._broker.client_id}-{self._address.client}",
             link=self._address.station,
             will=(self._address.state, state),
             on_message=self._incoming,

@@ -45,6 +45,11 @@ class Address:
         return f"linegate/{self.site}/{self.line}/{self.station}"
 
     @property
+    def client(self) -> str:
+        """Part of a client id: a broker ends the older of two connections with one id."""
+        return f"{self.site}-{self.line}-{self.station}"
+
+    @property
     def trigger(self) -> str:
         return f"{self.prefix}/trigger"
 
