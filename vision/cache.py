@@ -1,5 +1,6 @@
 """Built once, used at every later start: the graph of a bundle beside the state, checked by its own sum."""
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -8,6 +9,7 @@ from pathlib import Path
 from vision.bundle import Bundle
 
 _GRAPH_FORMAT = "linegate-graph-2"  # raised with every change of what vision.graph builds
+_GRAPHS_KEPT = 3
 _SUM_BYTES = 32
 
 
@@ -26,6 +28,7 @@ def graph_bytes(bundle: Bundle, cache_dir: Path | None) -> bytes:
         return kept
     graph = _built(bundle)
     write_sealed(file, graph)
+    _forget_old_graphs(cache_dir)
     return graph
 
 
@@ -33,6 +36,14 @@ def _built(bundle: Bundle) -> bytes:
     from vision.graph import build_graph  # noqa: PLC0415 - a start on a warm cache needs no onnx in memory
 
     return bytes(build_graph(bundle).SerializeToString())
+
+
+def _forget_old_graphs(cache_dir: Path) -> None:
+    """A graph is 45 MB, and a line gets many models in its years: keep the newest, to go back to."""
+    with contextlib.suppress(OSError):
+        graphs = sorted(cache_dir.glob("graph-*"), key=lambda file: file.stat().st_mtime_ns)
+        for file in graphs[:-_GRAPHS_KEPT]:
+            file.unlink()
 
 
 def read_sealed(file: Path) -> bytes | None:
