@@ -209,8 +209,8 @@ def main(setup: Setup) -> None:
     _die_with(setup.parent)
     cv2.setNumThreads(1)
     _keep_freed_memory()
-    # Its warnings say of a camera that does not open what CameraError says better.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    # Of a camera that does not open and a picture that cannot be decoded CameraError and PictureError tell more.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         camera = open_camera(setup.name, setup.config)
         try:

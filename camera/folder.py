@@ -1,7 +1,7 @@
 """Replays pictures of a manifest or a folder, with what they are known to show."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,8 +15,6 @@ from inspection.errors import CameraError, PictureError
 from inspection.frame import Capture, Frame, Missed
 from inspection.part import Label
 from inspection.verdict import Reason
-
-__all__ = ["FolderCamera", "FolderConfig", "read_picture"]
 
 _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"}
 
@@ -88,7 +86,7 @@ class FolderCamera:
     def _capture(self, number: int, entry: _Entry) -> Capture:
         captured = clock.monotonic()
         try:
-            pixels, bit_depth = read_picture(entry.path)
+            pixels, bit_depth = read_picture(entry.path, max_pixels=self._config.max_frame_mb * 2**20)
         except PictureError as error:
             return Missed(self._name, number, Reason.DECODE_ERROR, captured, str(error), entry.source)
         if bit_depth == 16:
@@ -117,10 +115,13 @@ def _from_manifest(manifest: Path, split: str | None) -> tuple[_Entry, ...]:
         raise CameraError(Reason.CAMERA_LOST, f"{manifest}: {error}") from error
 
 
-def _entry(manifest: Path, line: int, row: dict[str, str]) -> _Entry:
+def _entry(manifest: Path, line: int, row: Mapping[str, str | None]) -> _Entry:
     text = row.get("label") or ""
     try:
         label = Label(text) if text else None
     except ValueError as error:
         raise CameraError(Reason.CAMERA_LOST, f"{manifest}:{line}: the label {text!r} is neither ok nor ng") from error
-    return _Entry(manifest.parent / row["path"], row["path"], label)
+    path = row.get("path")
+    if not path:
+        raise CameraError(Reason.CAMERA_LOST, f"{manifest}:{line}: the path is missing")
+    return _Entry(manifest.parent / path, path, label)

@@ -5,18 +5,22 @@ Rules, each of them tested:
 - JPEG, PNG, BMP and TIFF are read; anything else, an empty file and a directory raise PictureError.
 - A file above `max_bytes`, or one whose header tells more than `max_pixels`, or a side of zero, raises
   PictureError before it is decoded.
-- Gray stays gray; palette, RGB and CMYK become BGR; alpha is dropped and the colours under it stay as stored.
+- Gray stays gray; palette, RGB and CMYK become BGR; alpha is dropped and the colours under it stay as stored
+  (gray with alpha becomes BGR of three equal channels).
 - 8-bit stays uint8 (a bit depth of 1, 2 or 4 is spread to 0..255); 16-bit stays uint16 with bit depth 16.
   Floating point raises PictureError.
 - EXIF orientation is ignored: pixels come as the sensor stored them.
-- A JPEG that does not end with its end marker and a PNG with a wrong chunk checksum or without its end chunk
-  are truncated or corrupt: PictureError. (libjpeg alone would give such a picture back, the rest filled with
-  gray.) JPEG has no checksum: damage inside that still decodes cannot be told from a picture.
+- Of a TIFF with several pictures the first is read.
+- A JPEG without its end marker and a PNG with a wrong chunk checksum or without its end chunk are truncated or
+  corrupt: PictureError. (libjpeg alone would give such a picture back, the rest filled with gray.) JPEG has no
+  checksum: damage inside that still decodes cannot be told from a picture.
+- A picture takes at most 6 bytes of memory a pixel (16-bit colour), beside the decoder's own.
 """
 
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -29,9 +33,12 @@ from inspection.frame import Pixels
 MAX_PICTURE_BYTES = 256 * 2**20
 
 _JPEG_END = b"\xff\xd9"
+_JPEG_SCAN = 0xDA
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_NOT_FRAMES = (0xC4, 0xC8, 0xCC)
-_TIFF_SIDES = {256: "width", 257: "height"}
+_TIFF = (b"II*\0", b"MM\0*")
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
+_TIFF_SHORT = 3
 
 
 def read_picture(
@@ -68,7 +75,7 @@ def decode(
         raise PictureError(f"{width}x{height} is more than {max_pixels} pixels")
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(_as_stored(data), np.uint8), flags)
     except cv2.error as error:
         raise PictureError(f"the decoder failed: {error.err}") from error
     if pixels is None or pixels.size == 0:
@@ -101,15 +108,14 @@ def _sides(data: bytes) -> tuple[int, int]:
         return _png_sides(data)
     if data.startswith(b"BM"):
         return _bmp_sides(data)
-    if data.startswith((b"II*\0", b"MM\0*")):
+    if data.startswith(_TIFF):
         return _tiff_sides(data)
     raise PictureError("not a JPEG, PNG, BMP or TIFF file")
 
 
 def _jpeg_sides(data: bytes) -> tuple[int, int]:
-    if not data.rstrip(b"\0").endswith(_JPEG_END):
-        raise PictureError("the JPEG is truncated: its end marker is missing")
     at = 2
+    sides: tuple[int, int] | None = None
     while True:
         if data[at] != 0xFF:
             raise PictureError("the JPEG is corrupt: a segment does not begin with a marker")
@@ -117,10 +123,15 @@ def _jpeg_sides(data: bytes) -> tuple[int, int]:
         if marker == 0xFF:
             at += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NOT_FRAMES:
+        if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NOT_FRAMES and sides is None:
             height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        if marker in (0xD9, 0xDA):
+            sides = width, height
+        if marker == _JPEG_SCAN and sides is not None:
+            # Searched for behind the headers only: a thumbnail in them has an end marker of its own.
+            if data.rfind(_JPEG_END, at) < 0:
+                raise PictureError("the JPEG is truncated: its end marker is missing")
+            return sides
+        if marker in (0xD9, _JPEG_SCAN):
             raise PictureError("the JPEG is corrupt: it has no frame header")
         (length,) = struct.unpack_from(">H", data, at + 2)
         at += 2 + length
@@ -129,16 +140,18 @@ def _jpeg_sides(data: bytes) -> tuple[int, int]:
 def _png_sides(data: bytes) -> tuple[int, int]:
     view = memoryview(data)
     at = len(_PNG_SIGNATURE)
-    sides = (0, 0)
+    sides: tuple[int, int] | None = None
     while True:
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
         (checksum,) = struct.unpack_from(">I", data, end)
         if zlib.crc32(view[at + 4 : end]) != checksum:
             raise PictureError("the PNG is corrupt: a checksum is wrong")
-        if kind == b"IHDR":
+        if sides is None:
+            if kind != b"IHDR":
+                raise PictureError("the PNG is corrupt: it does not begin with its header")
             width, height = struct.unpack_from(">II", data, at + 8)
-            sides = (width, height)
+            sides = width, height
         if kind == b"IEND":
             return sides
         at = end + 4
@@ -153,13 +166,30 @@ def _bmp_sides(data: bytes) -> tuple[int, int]:
 
 
 def _tiff_sides(data: bytes) -> tuple[int, int]:
+    sides: dict[int, int] = {}
+    for tag, code, at in _tiff_tags(data):
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
+            sides.setdefault(tag, struct.unpack_from(code, data, at)[0])
+    return sides.get(_TIFF_WIDTH, 0), sides.get(_TIFF_HEIGHT, 0)
+
+
+def _tiff_tags(data: bytes) -> Iterator[tuple[int, str, int]]:
+    """Tag, struct code and place of every value in the first directory."""
     order = "<" if data.startswith(b"II") else ">"
     (directory,) = struct.unpack_from(order + "I", data, 4)
     (entries,) = struct.unpack_from(order + "H", data, directory)
-    sides = {"width": 0, "height": 0}
     for entry in range(entries):
         at = directory + 2 + 12 * entry
         tag, kind = struct.unpack_from(order + "HH", data, at)
-        if tag in _TIFF_SIDES:
-            (sides[_TIFF_SIDES[tag]],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)
-    return sides["width"], sides["height"]
+        yield tag, order + ("H" if kind == _TIFF_SHORT else "I"), at + 8
+
+
+def _as_stored(data: bytes) -> bytes:
+    """`data` with a TIFF's orientation set to none: OpenCV turns a TIFF although it is told not to."""
+    if not data.startswith(_TIFF):
+        return data
+    turned = [(code, at) for tag, code, at in _tiff_tags(data) if tag == _TIFF_ORIENTATION]
+    for code, at in turned:
+        one = struct.pack(code, 1)
+        data = data[:at] + one + data[at + len(one) :]
+    return data
