@@ -94,7 +94,7 @@ class Health:
         return None
 
     def _light(self, frame: Frame) -> tuple[Reason, str] | None:
-        sample = frame.pixels[::_STEP, ::_STEP]
+        sample = np.ascontiguousarray(frame.pixels[::_STEP, ::_STEP])
         full = 2**frame.bit_depth - 1
         mean = float(sample.mean()) * 255 / full
         if mean < self._config.dark_mean:

@@ -54,6 +54,13 @@ class SimulatedConfig(CameraSettings):
     rate_hz: float = Field(default=2.0, gt=0, le=1000, description="Pictures a second.")
     frames: int | None = Field(default=None, ge=1, description="The camera ends after so many; by default never.")
     seed: int = Field(default=0, ge=0, description="The same seed gives the same parts.")
+    distinct: int | None = Field(
+        default=None,
+        ge=2,
+        le=1000,
+        description="So many different parts, shown again and again: drawn once, they then cost nothing, as with a "
+        "real camera. By default every part is drawn anew.",
+    )
     defect_share: float = Field(default=0.2, ge=0, le=1, description="Share of parts that have pits.")
     script: tuple[Misbehaviour, ...] = Field(default=(), description="What goes wrong, and when.")
     trigger_slack_ms: float = Field(
@@ -84,6 +91,7 @@ class SimulatedCamera:
         self._name = name
         self._config = config
         self._last: Frame | None = None
+        self._drawn: dict[int, tuple[Pixels, Label]] = {}
 
     def captures(self) -> Iterator[Capture]:
         pace = Pace(1 / self._config.rate_hz)
@@ -100,19 +108,27 @@ class SimulatedCamera:
     def _capture(self, number: int) -> Capture:
         deed = next((m for m in self._config.script if m.at <= number < m.at + m.for_frames), None)
         captured = clock.monotonic()
-        pixels, label = draw_part(self._config, number)
+        part = number if self._config.distinct is None else (number - 1) % self._config.distinct + 1
+        pixels, label = self._part(part)
         frame = Frame(
             self._name,
             number,
             pixels,
             captured,
             self._config.bit_depth,
-            f"simulated:{self._config.seed}/{number}",
+            f"simulated:{self._config.seed}/{part}",
             label,
         )
         capture = frame if deed is None else self._misbehave(deed, frame)
         self._last = capture if isinstance(capture, Frame) else self._last
         return capture
+
+    def _part(self, part: int) -> tuple[Pixels, Label]:
+        if self._config.distinct is None:
+            return draw_part(self._config, part)
+        if part not in self._drawn:
+            self._drawn[part] = draw_part(self._config, part)
+        return self._drawn[part]
 
     def _misbehave(self, deed: Misbehaviour, frame: Frame) -> Capture:
         match deed.do:
