@@ -96,7 +96,7 @@ class Connection:
         on_acked: Callable[[int, bool], None] | None = None,
         probe: Probe = SILENT,
     ) -> None:
-        self._broker, self._link, self._probe = broker, link, probe
+        self._broker, self._id, self._link, self._probe = broker, client_id, link, probe
         self._on_message, self._on_acked = on_message, on_acked
         self._v5 = broker.version == "5"
         self._loop = asyncio.get_running_loop()
@@ -344,7 +344,9 @@ class Connection:
             self._connack.set_result(None)
 
     def _disconnected(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
-        self._lose(str(code))
+        # What paho says where the broker gave no reason.
+        silent = str(code) == "Unspecified error"
+        self._lose(f"the connection ended; does another client use the id {self._id}?" if silent else str(code))
 
     def _subscribed(self, _client: Any, _data: Any, mid: int, codes: Any, _properties: Any) -> None:
         waiting = self._suback.get(mid)

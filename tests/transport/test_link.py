@@ -1,5 +1,6 @@
 """A station's live side, over every broker and version."""
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import pytest
 from inspection import clock
 from inspection.part import Trigger
 from transport.link import StationLink
-from transport.mqtt import BrokerConfig
+from transport.mqtt import BrokerConfig, Connection
 from transport.triggers import TriggerDesk, TriggerLimits
 from transport.wire import Address
 
@@ -174,3 +175,16 @@ async def test_an_mqtt5_response_topic_gets_the_verdict_with_its_correlation(
     assert answer == verdict
     assert refusal["reason"] == "duplicate_trigger"
     assert [m.correlation for _, m in plc.heard if m.topic == reply] == [b"\x00\x01seven", b"again"]
+
+
+async def test_a_connection_that_another_client_took_over_says_so(broker: BrokerConfig) -> None:
+    first, second = (Connection(broker, broker.client_id, link="test") for _ in range(2))
+    await first.open()
+    await second.open()
+    async with asyncio.timeout(10):
+        await first.lost.wait()
+    assert broker.client_id in first.why_lost or "taken over" in first.why_lost.lower()
+    assert not second.lost.is_set()
+    for connection in (first, second):
+        await connection.close()
+        connection.abort()
