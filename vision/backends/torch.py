@@ -63,7 +63,8 @@ class TorchBackend:
 
         Raises BackendError for crops of another shape, and when even the CPU has no memory for one crop.
         """
-        batch = torch.from_numpy(expected(crops, self._shape, self.name))
+        given = expected(crops, self._shape, self.name)
+        batch = torch.from_numpy(given if given.flags.writeable else given.copy())  # torch knows no read-only memory
         while True:
             try:
                 with torch.inference_mode():
