@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -188,12 +189,13 @@ class _Opener:
     def _choice_file(self) -> Path | None:
         return self._cache_dir / f"backend-1-{self._bundle.model_id}" if self._cache_dir else None
 
-    def _circumstances(self) -> dict[str, str | int]:
+    def _circumstances(self) -> dict[str, str | int | None]:
         return {
             "bundle": self._bundle.hash,
             "cpu": _cpu_model(),
+            "cores": os.cpu_count(),
             "threads": self._threads,
-            **{package: _version(package) for package in _PACKAGES.values()},
+            **{package: _version(package) for package in ("linegate", *_PACKAGES.values())},
         }
 
     def _remembered(self) -> str:
