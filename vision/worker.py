@@ -29,7 +29,6 @@ HEALTHY_S = 10.0
 RAISES_IN_A_ROW = 3
 STUCK_S = 2.0
 HANG_FACTOR = 10
-HANG_FLOOR_S = 0.25
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +178,7 @@ class Worker:
         """Serve through this child for as long as it can go on; why it cannot."""
         loop = asyncio.get_running_loop()
         self._gone: asyncio.Future[NotScored] = loop.create_future()
-        self._ready_since, self._raised, self.pid = math.inf, 0, child.pid
+        self._began, self._ready_since, self._raised, self.pid = clock.monotonic(), math.inf, 0, child.pid
         late = NotScored(Reason.WORKER_FAILED, f"not ready after {self._start_timeout_s:g} s")
         self._watch = loop.call_later(self._start_timeout_s, self._lose, late)
         loop.add_reader(child.pipe.fileno(), self._read)
@@ -265,8 +264,8 @@ class Worker:
     def _watch_first(self) -> None:
         """Set the moment at which the batch that is computed now counts as hung.
 
-        That is its deadline, since nobody waits for it longer; but a batch that is only a little late must
-        not cost the restart of the child, and one with a distant deadline must not hold the line up.
+        That is its deadline, since nobody waits for it longer; but a batch that is late by less than a new
+        child takes to start must not cost a restart, and one with a distant deadline must not hold the line up.
         """
         flight = self._flights[0]
         late = max(flight.deadline, flight.begun + self._patience(flight))
@@ -276,7 +275,8 @@ class Worker:
 
     def _patience(self, flight: _Flight) -> float:
         assert self.curve is not None
-        return min(max(HANG_FLOOR_S, HANG_FACTOR * self.curve.seconds(flight.job.size)), self._hang_timeout_s)
+        usual = HANG_FACTOR * self.curve.seconds(flight.job.size)
+        return min(max(usual, self._ready_since - self._began), self._hang_timeout_s)
 
     def _lose(self, why: NotScored) -> None:
         if not self._gone.done():
