@@ -10,6 +10,7 @@ from camera.opencv import OpencvConfig
 from camera.simulated import SimulatedConfig
 from daemon.config import Config
 from inspection.errors import BundleError, ConfigError
+from vision.backends.choose import not_installed
 from vision.bundle import Bundle, Thresholds, load_bundle
 
 
@@ -23,6 +24,9 @@ def inspect(config: Config) -> Bundle:
     except BundleError as error:
         raise ConfigError(f"model.bundle: {error}") from error
     thresholds(config, bundle)
+    package = not_installed(config.model.backend)
+    if package:
+        raise ConfigError(f"model.backend: {config.model.backend} needs {package}, which is not installed")
     for station, settings in config.stations.items():
         crops = bundle.recipe.crop_shape[0] * len(settings.cameras)
         if crops > config.model.max_waiting:

@@ -83,6 +83,12 @@ def open_backend(
     return opener.agreeing(choice)
 
 
+def not_installed(choice: str) -> str:
+    """The package that `choice` needs and this environment lacks; empty where it lacks none. Imports nothing."""
+    package = _PACKAGES.get(choice.partition("-")[0], "")
+    return package if package and importlib.util.find_spec(package) is None else ""
+
+
 def parity(backend: Backend, bundle: Bundle) -> Parity:
     """Score the golden parts, some crops at a time, and compare with the bundle's reference scores."""
     if not bundle.golden:
@@ -157,7 +163,7 @@ class _Opener:
 
     def _open(self, name: str) -> Backend:
         package = _PACKAGES[name.partition("-")[0]]
-        if importlib.util.find_spec(package) is None:
+        if not_installed(name):
             raise BackendError(f"{name}: {package} is not installed: pip install {package}")
         try:
             return self._started(name)
