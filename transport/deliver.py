@@ -11,13 +11,13 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspection import clock
+from inspection.backoff import Backoff
 from inspection.errors import StoreError
 from inspection.probe import SILENT, Probe
 from inspection.record import Record
 from transport import wire
-from transport.backoff import Backoff
 from transport.message import Incoming
-from transport.mqtt import BrokerConfig, BrokerError, Connection
+from transport.mqtt import LONGEST_WAIT_S, BrokerConfig, BrokerError, Connection
 from transport.outbox import Entry, Outbox, Row
 
 log = logging.getLogger(__name__)
@@ -160,9 +160,9 @@ class Records:
         await self._on_disk(self._outbox.close)
 
     async def _deliver(self) -> None:
-        backoff = Backoff()
+        backoff = Backoff(LONGEST_WAIT_S, spread=True)
         while True:
-            backoff.attempt()
+            began = clock.monotonic()
             delivery = _Delivery(self._broker, self._config, self._name, self._ack_topics, self._probe)
             try:
                 await delivery.open()
@@ -174,7 +174,7 @@ class Records:
             finally:
                 self._probe.broker_connected("records", False)
                 await delivery.close()
-            await asyncio.sleep(backoff.wait_s())
+            await asyncio.sleep(backoff.after(clock.monotonic() - began))
 
     async def _deliver_some(self, delivery: "_Delivery") -> None:
         """Send what there is room for, delete what has arrived, then wait for news, a second at most."""

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Literal
 
 from inspection import clock
+from inspection.backoff import Backoff
 from inspection.part import Trigger
 from inspection.probe import SILENT, Probe
 from inspection.verdict import Verdict
 from transport import wire
-from transport.backoff import Backoff
 from transport.message import Incoming
-from transport.mqtt import BrokerConfig, BrokerError, Connection
+from transport.mqtt import LONGEST_WAIT_S, BrokerConfig, BrokerError, Connection
 from transport.triggers import Refusal, TriggerDesk
 
 log = logging.getLogger(__name__)
@@ -85,14 +85,14 @@ class StationLink:
 
     async def run(self) -> None:
         """Connect, serve, come back; until cancelled, which says offline/shutdown and leaves."""
-        backoff = Backoff()
+        backoff = Backoff(LONGEST_WAIT_S, spread=True)
         while True:
-            backoff.attempt()
+            began = clock.monotonic()
             try:
                 await self._once()
             except BrokerError as error:
                 log.warning("%s: broker: %s", self._address.station, error)
-            await asyncio.sleep(backoff.wait_s())
+            await asyncio.sleep(backoff.after(clock.monotonic() - began))
 
     async def _once(self) -> None:
         state = wire.encode_state("offline", "connection_lost", "", session=self._session, utc=clock.utc())

@@ -28,6 +28,8 @@ from inspection.probe import SILENT, Probe
 from transport.message import Incoming
 from transport.tls import TlsConfig, tls_context
 
+LONGEST_WAIT_S = 15.0  # between two attempts to reach a broker
+
 log = logging.getLogger(__name__)
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inspection import clock
+from inspection.backoff import Backoff
 from inspection.errors import LinegateError
-from transport.backoff import Backoff
 from transport.message import Incoming
-from transport.mqtt import BrokerConfig, BrokerError, Connection
+from transport.mqtt import LONGEST_WAIT_S, BrokerConfig, BrokerError, Connection
 
 log = logging.getLogger(__name__)
 
@@ -189,9 +189,9 @@ class Plc:
             await asyncio.sleep(1.0)
 
     async def _stay_connected(self) -> None:
-        backoff = Backoff()
+        backoff = Backoff(LONGEST_WAIT_S, spread=True)
         while True:
-            backoff.attempt()
+            began = clock.monotonic()
             connection = Connection(self._broker, f"plc-{secrets.token_hex(4)}", link="plc", on_message=self._heard)
             try:
                 await connection.open()
@@ -207,7 +207,7 @@ class Plc:
                 self._connection = None
                 await connection.close()
                 connection.abort()
-            await asyncio.sleep(backoff.wait_s())
+            await asyncio.sleep(backoff.after(clock.monotonic() - began))
 
     def _heard(self, message: Incoming) -> None:
         now = clock.monotonic()
