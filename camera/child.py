@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 import cv2
 
@@ -25,6 +26,8 @@ from inspection import clock
 from inspection.errors import CameraError, PictureError
 from inspection.frame import Capture, CropPixels, Frame, Missed, Pixels
 from inspection.verdict import Reason
+
+CLOSE_PATIENCE_S = 1.0
 
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -48,21 +51,28 @@ class Setup:
 
 
 class Requests:
-    """Pictures that the parent wants, oldest first. A thread listens: a driver may block the main one."""
+    """Pictures that the parent wants, oldest first. A thread listens: a driver may block the main one.
+
+    `over` is set once the parent wants no more. The camera then has a moment to give its device back.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
+        self.over = threading.Event()
         self._sock = sock
         self._waiting: deque[Wanted] = deque()
         self._arrived = threading.Semaphore(0)
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
 
-    def wait(self) -> Wanted:
-        """The oldest request; blocks until there is one."""
+    def wait(self) -> Wanted | None:
+        """The oldest request; blocks until there is one. None when it is over."""
         self._arrived.acquire()
-        return self._waiting.popleft()
+        return None if self.over.is_set() else self._waiting.popleft()
 
     def before(self, captured: float) -> Wanted | None:
-        """The oldest request that a picture exposed at `captured` answers; None when there is none."""
+        """The oldest request still of use that a picture exposed at `captured` answers; None when there is none."""
+        now = clock.monotonic()
+        while self._waiting and self._waiting[0].deadline < now:
+            self.wait()
         if self._waiting and self._waiting[0].since <= captured:
             return self.wait()
         return None
@@ -74,9 +84,13 @@ class Requests:
             except OSError:
                 message = None
             if not isinstance(message, Wanted):
-                os._exit(0)
+                break
             self._waiting.append(message)
             self._arrived.release()
+        self.over.set()
+        self._arrived.release()
+        threading.Event().wait(CLOSE_PATIENCE_S)
+        os._exit(0)
 
 
 class Child:
@@ -92,7 +106,7 @@ class Child:
         )
 
     def run(self) -> None:
-        """Until the source has no more pictures. Raises CameraError."""
+        """Until the source has no more pictures or the parent wants none. Raises CameraError."""
         captures = self._camera.captures()
         if not self._camera.streaming:
             if self._setup.triggered:
@@ -107,6 +121,8 @@ class Child:
     def _asked(self, captures: Iterator[Capture]) -> None:
         while True:
             wanted = self._requests.wait()
+            if wanted is None:
+                return
             if clock.monotonic() > wanted.deadline:
                 self._unusable(self._expired(), wanted.request)
                 continue
@@ -116,15 +132,17 @@ class Child:
             self._hand_over(capture, wanted.request)
 
     def _paced(self, captures: Iterator[Capture]) -> None:
-        pace = Pace(1 / (self._setup.config.pace_hz or 1.0))
+        pace = Pace(1 / (self._setup.config.pace_hz or 1.0), self._requests.over)
         pace.wait()
         for capture in captures:
             self._hand_over(capture, 0)
             pace.wait()
+            if self._requests.over.is_set():
+                return
 
     def _latest(self, captures: Iterator[Capture]) -> None:
         told = clock.monotonic()
-        for capture in captures:
+        for capture in self._until_over(captures):
             wanted = self._requests.before(capture.captured)
             if wanted is not None:
                 self._hand_over(capture, wanted.request)
@@ -139,7 +157,7 @@ class Child:
     def _streamed(self, captures: Iterator[Capture]) -> None:
         interval = 1 / self._setup.config.pace_hz if self._setup.config.pace_hz else 0.0
         due = told = clock.monotonic()
-        for capture in captures:
+        for capture in self._until_over(captures):
             now = clock.monotonic()
             if self._setup.config.hardware_trigger or now >= due:
                 self._hand_over(capture, 0)
@@ -151,6 +169,9 @@ class Child:
             if now - told > _ALIVE_EVERY_S:
                 send(self._setup.sock, Alive())
                 told = now
+
+    def _until_over(self, captures: Iterator[Capture]) -> Iterator[Capture]:
+        return takewhile(lambda _: not self._requests.over.is_set(), captures)
 
     def _hand_over(self, capture: Capture, request: int) -> None:
         if isinstance(capture, Missed):

@@ -6,6 +6,7 @@ camera; pictures and MQTT triggers are paired), `off` (the camera streams by its
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,8 +149,11 @@ class GenicamCamera:
             yield self._capture(number, captured[self._config.trigger], fetched[1:])
 
     def close(self) -> None:
-        self._acquirer.destroy()
-        self._harvester.reset()
+        # A device that is gone cannot be told, and what it answers must not hide why it is closed.
+        with suppress(*_errors()):
+            self._acquirer.destroy()
+        with suppress(*_errors()):
+            self._harvester.reset()
 
     def _capture(self, number: int, captured: float, fetched: "tuple[np.ndarray[Any, Any], int, int, str]") -> Capture:
         try:

@@ -14,13 +14,13 @@ from dataclasses import replace
 from math import prod
 from typing import assert_never
 
-from camera.backoff import Backoff
 from camera.child import Setup
 from camera.kinds import CameraConfig
 from camera.messages import Alive, Ended, Gone, Opened, Seen, Taken, ToParent, Unusable, Wanted
 from camera.ring import Ring
 from camera.running import Running
 from inspection import clock
+from inspection.backoff import Backoff
 from inspection.errors import NoImage
 from inspection.frame import CropPixels, Crops, Frame, Missed, Pixels
 from inspection.probe import Probe
@@ -30,6 +30,7 @@ MAX_OUTSTANDING = 64
 
 _LOOK_EVERY_S = 0.1
 _MISSES_BEFORE_RESTART = 3
+_CLOSED = Gone(Reason.SHUTDOWN, "closed")
 _VANISHED = Gone(Reason.CAMERA_LOST, "its process ended")
 
 
@@ -159,15 +160,21 @@ class CameraProcess:
         self._heard = clock.monotonic()
         self._over = over = asyncio.get_running_loop().create_future()
         frame_bytes = self._config.max_frame_mb * 2**20
-        child = self._child = Running(self._setup, frame_bytes=frame_bytes, crop_bytes=self._crop_bytes)
-        end: Gone | Ended = Gone(Reason.SHUTDOWN, "closed")
+        try:
+            child = Running(self._setup, frame_bytes=frame_bytes, crop_bytes=self._crop_bytes)
+        except OSError as error:
+            self._down = (Reason.CAMERA_LOST, f"its process cannot be started: {error.strerror}")
+            return Gone(*self._down)
+        self._child = child
+        end: Gone | Ended = _CLOSED
         try:
             with child.reading(self._heed, self._vanished):
                 end = await self._watch(over)
         finally:
+            healthy = self.up and end is _CLOSED
             self._fall(end)
             self._child = None
-            how = await child.close()
+            how = await (child.release() if healthy else child.close())
         return replace(_VANISHED, detail=f"{_VANISHED.detail}: {how}") if end is _VANISHED else end
 
     def _setup(self, sock: socket.socket, frames: Ring, crops: Ring) -> Setup:
@@ -242,7 +249,7 @@ class CameraProcess:
             case Taken():
                 self._answer(message.request, self._crops(message))
             case Unusable():
-                self._number = self._base + message.missed.number
+                self._number = max(self._number, self._base + message.missed.number)
                 self._answer(message.request, replace(message.missed, number=self._number))
             case Alive():
                 pass

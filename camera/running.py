@@ -4,10 +4,11 @@ import asyncio
 import multiprocessing
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
-from camera.child import Setup, main
+from camera.child import CLOSE_PATIENCE_S, Setup, main
 from camera.messages import ToParent, Wanted, receive, send
 from camera.ring import Ring
 
@@ -25,21 +26,25 @@ class Running:
         self, make_setup: Callable[[socket.socket, Ring, Ring], Setup], *, frame_bytes: int, crop_bytes: int
     ) -> None:
         """Starts the process: a few milliseconds. Raises OSError when the machine is out of processes or files."""
-        self.frames = Ring.create(FRAME_SLOTS, frame_bytes)
-        self.crops = Ring.create(CROP_SLOTS, crop_bytes)
-        self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._sock.setblocking(False)
-        setup = make_setup(theirs, self.frames, self.crops)
-        context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=main, args=(setup,), name=f"camera {setup.name}", daemon=True)
-        # Inherited by the child: Ctrl-C reaches the whole process group, and the parent decides when a camera
-        # ends.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
+        with ExitStack() as undo:
+            self.frames = Ring.create(FRAME_SLOTS, frame_bytes)
+            undo.callback(self.frames.close)
+            self.crops = Ring.create(CROP_SLOTS, crop_bytes)
+            undo.callback(self.crops.close)
+            self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(self._sock.close)
+            self._sock.setblocking(False)
+            with theirs:
+                setup = make_setup(theirs, self.frames, self.crops)
+                context = multiprocessing.get_context("spawn")
+                self._process = context.Process(target=main, args=(setup,), name=f"camera {setup.name}", daemon=True)
+                # Inherited by the child: Ctrl-C reaches the whole process group, and the parent decides when a
+                # camera ends.
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+                undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
+                self._process.start()
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            undo.pop_all()
         self.pid = self._process.pid
 
     def ask(self, wanted: Wanted) -> None:
@@ -73,15 +78,25 @@ class Running:
 
     async def close(self) -> str:
         """Kill the child if it still runs, free everything; how it ended, for people. A cancellation waits for it."""
-        self._process.kill()
-        end = asyncio.ensure_future(self._end())
+        return await _to_the_end(self._end())
+
+    async def release(self) -> str:
+        """As `close`, but the camera has a moment to give its device back: one that is killed may stay taken."""
+        return await _to_the_end(self._leave())
+
+    async def _leave(self) -> str:
         try:
-            return await asyncio.shield(end)
-        except asyncio.CancelledError:
-            await end
-            raise
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_PATIENCE_S):
+                    await _readable(self._process.sentinel)
+        finally:
+            how = await self._end()
+        return how
 
     async def _end(self) -> str:
+        self._process.kill()
         try:
             # A driver stuck in the kernel can outlive SIGKILL for a while: the line does not wait for it.
             with suppress(TimeoutError):
@@ -97,6 +112,15 @@ class Running:
             return "still in the kernel"
         self._process.close()
         return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+async def _to_the_end(work: Coroutine[Any, Any, str]) -> str:
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _readable(fd: int) -> None:

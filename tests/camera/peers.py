@@ -33,6 +33,11 @@ class RtspServer:
         """Connections stay open and give nothing, as when the camera's processor hangs."""
         self._process.send_signal(signal.SIGSTOP)
 
+    def told(self) -> str:
+        """The next word of the server: `teardown`."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
     def kill(self) -> None:
         self._process.kill()
         self._process.communicate()

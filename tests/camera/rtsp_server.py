@@ -1,7 +1,7 @@
 """A small RTSP camera: run by the system's Python, which has GStreamer.
 
 python3 rtsp_server.py PORT [USER PASSWORD]: prints its port (0 takes a free one), then streams gray pictures as
-motion JPEG at /line until its standard input closes. A picture's gray tells when it was exposed: it is one
+motion JPEG at /line until its standard input closes, and prints `teardown` for each client that says goodbye. A picture's gray tells when it was exposed: it is one
 level brighter every TICK seconds of the monotonic clock, from 20 to 219 and again.
 """
 
@@ -35,11 +35,16 @@ def configure(_: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia)
     GLib.timeout_add(1000 // FPS, expose, sensor)
 
 
+def connected(_: GstRtspServer.RTSPServer, client: GstRtspServer.RTSPClient) -> None:
+    client.connect("teardown-request", lambda *_: print("teardown", flush=True))  # noqa: T201
+
+
 def main() -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(sys.argv[1])
+    server.connect("client-connected", connected)
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(PIPELINE)
     factory.set_shared(True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,6 @@ import cv2
 import numpy as np
 import pytest
 
-from camera.backoff import Backoff
 from camera.folder import FolderConfig
 from camera.health import HealthConfig
 from camera.process import MAX_OUTSTANDING
@@ -301,11 +301,36 @@ async def test_pictures_that_a_busy_station_could_not_take_are_told_as_overload(
     assert all(earlier.number < later.number for earlier, later in pairwise(captures))
 
 
-def test_the_pause_before_the_next_try_doubles_to_its_limit_and_begins_anew_after_ten_good_seconds() -> None:
-    backoff = Backoff(3.0)
-    assert [backoff.after(0) for _ in range(5)] == [0.5, 1, 2, 3, 3]
-    assert backoff.after(9.9) == 3
-    assert [backoff.after(10.1), backoff.after(0)] == [0.5, 1]
+async def test_a_machine_out_of_files_costs_parts_and_not_the_station(start_camera: StartCamera) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with start_camera(config()) as rig:
+        await rig.until_up()
+        child = child_of(rig)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4, hard))
+        try:
+            os.kill(child, signal.SIGKILL)
+            await rig.until(lambda: len(rig.probe.restarts) == 2)
+            lost = await shot(rig)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await rig.until_up()
+        assert reason(await shot(rig)) is None
+    assert isinstance(lost, Missed)
+    assert (lost.reason, lost.detail) == (
+        Reason.CAMERA_LOST,
+        "its process cannot be started: Too many open files",
+    )
+
+
+async def test_a_request_that_the_child_sees_too_late_does_not_set_the_numbers_back(start_camera: StartCamera) -> None:
+    async with start_camera(config("stall", at=3, for_frames=25)) as rig:
+        await rig.until_up()
+        captures = [await shot(rig), await shot(rig)]
+        await asyncio.gather(*(shot(rig, within_s=0.1) for _ in range(3)))
+        captures += [await shot(rig), await shot(rig)]
+    numbers = [capture.number for capture in captures]
+    assert [reason(capture) for capture in captures] == [None] * 4
+    assert numbers == sorted(set(numbers))
 
 
 async def test_the_pause_is_kept_between_two_tries(start_camera: StartCamera) -> None:

@@ -65,6 +65,14 @@ async def test_a_server_that_dies_is_a_lost_camera_and_is_found_again_when_it_is
     assert after.number > before.number
 
 
+async def test_a_station_that_ends_gives_the_device_back(start_camera: StartCamera) -> None:
+    with RtspServer() as server:
+        for triggered in (True, False):
+            async with start_camera(stream(server), triggered=triggered) as rig:
+                await rig.until_up()
+            assert server.told() == "teardown"
+
+
 async def test_a_server_that_hangs_is_a_stalled_camera(start_camera: StartCamera) -> None:
     with RtspServer() as server:
         async with start_camera(stream(server, stall_timeout_s=1)) as rig:
