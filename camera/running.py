@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+import multiprocessing.connection  # `join` would import it at a time when files may have run out
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator

@@ -1,8 +1,9 @@
 """A small RTSP camera: run by the system's Python, which has GStreamer.
 
 python3 rtsp_server.py PORT [USER PASSWORD]: prints its port (0 takes a free one), then streams gray pictures as
-motion JPEG at /line until its standard input closes, and prints `teardown` for each client that says goodbye. A picture's gray tells when it was exposed: it is one
-level brighter every TICK seconds of the monotonic clock, from 20 to 219 and again.
+motion JPEG at /line until its standard input closes, and prints `teardown` for each client that says goodbye. A
+picture's gray tells when it was exposed: it is one level brighter every TICK seconds of the monotonic clock, from
+20 to 219 and again.
 """
 
 import sys
