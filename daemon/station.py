@@ -131,7 +131,7 @@ class Station:
         except Exception:  # the task's outermost frame: a fault of ours must not cost the part its verdict
             LOG.exception("part %s of %s could not be judged", part.id, part.station)
             verdict = no_verdict(part, Reason.WORKER_FAILED, "internal error")
-        if self.settings.require_record:
+        if self._committed_first(verdict):
             verdict = await self._keep_first(inspection, verdict)
         self._tell(inspection, verdict)
 
@@ -148,12 +148,19 @@ class Station:
         crops = pictures[0] if len(pictures) == 1 else np.concatenate(pictures)
         return await self._classifier.score(crops, self.ledger.last_moment(inspection.part))
 
+    def _committed_first(self, verdict: Verdict) -> bool:
+        """Whether the record goes to disk before the verdict goes out. No verdict waits for no disk."""
+        return self.settings.require_record and verdict.outcome is not Outcome.NO_VERDICT
+
     async def _keep_first(self, inspection: Inspection, verdict: Verdict) -> Verdict:
         try:
-            async with asyncio.timeout_at(verdict.part.deadline):
+            # A disk that takes longer must leave time to say so.
+            async with asyncio.timeout_at(self.ledger.latest_answer(verdict.part)):
                 await self._keeper.kept(self._record(inspection, verdict, said=None))
-        except (StoreError, TimeoutError) as error:
+        except StoreError as error:
             return no_verdict(verdict.part, Reason.STORE_FAILED, str(error))
+        except TimeoutError:
+            return no_verdict(verdict.part, Reason.STORE_FAILED, "the disk took too long")
         except asyncio.CancelledError:
             return no_verdict(verdict.part, Reason.SHUTDOWN)
         return verdict
@@ -164,7 +171,7 @@ class Station:
         said = self._teller.say(verdict)
         self.ledger.close(verdict)
         self._time(inspection, began)
-        if not self.settings.require_record or verdict.reason is Reason.STORE_FAILED:
+        if not self._committed_first(verdict):
             self._keeper.keep(self._record(inspection, verdict, said=said))
         self.tally.closed(verdict, inspection.captures, seconds=inspection.stages["total"], said=said)
 

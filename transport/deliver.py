@@ -78,6 +78,7 @@ class Records:
         self._waiting: deque[tuple[Entry, asyncio.Future[None] | None]] = deque()
         self._arrived = asyncio.Event()
         self._committed = asyncio.Event()
+        self._being_written = 0  # from the head of the queue
         self._damaged = 0
         self.failure = ""
         """Why records wait in memory; empty while the disk takes them."""
@@ -100,9 +101,16 @@ class Records:
         if len(self._waiting) >= self._config.max_waiting:
             raise StoreError("too many records wait for the disk")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((_entry(record, topic), done))
+        item = (_entry(record, topic), done)
+        self._waiting.append(item)
         self._arrived.set()
-        await done
+        try:
+            await done
+        except asyncio.CancelledError:
+            # Who gave up tells another story of this part: this one must not be stored, if it still can be stopped.
+            if item in list(self._waiting)[self._being_written :]:
+                self._waiting.remove(item)
+            raise
 
     async def run(self) -> None:
         """Write and deliver until cancelled; commits what still waits before it ends."""
@@ -134,6 +142,7 @@ class Records:
     async def _commit(self) -> None:
         """One group commit from the head of the queue; entries stay there until it has succeeded."""
         group = [self._waiting[i] for i in range(min(_GROUP, len(self._waiting)))]
+        self._being_written = len(group)
         try:
             await self._on_disk(lambda: self._outbox.add([entry for entry, _ in group]))
         except StoreError as error:
@@ -143,6 +152,8 @@ class Records:
                     if not item[1].done():
                         item[1].set_exception(StoreError(str(error)))
             raise
+        finally:
+            self._being_written = 0
         for _, done in group:
             self._waiting.popleft()
             if done is not None and not done.done():

@@ -38,6 +38,7 @@ class Line:
     fault: BaseException | None = None
     broker: bool = True
     disk: bool = True
+    disk_stalls: bool = False
     said: list[Verdict] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     shots: int = 0
@@ -68,6 +69,8 @@ class Line:
         self.records.append(record)
 
     async def kept(self, record: Record) -> None:
+        if self.disk_stalls:
+            await asyncio.Event().wait()
         if not self.disk:
             raise StoreError("disk full")
         self.records.append(record)

@@ -210,6 +210,31 @@ async def test_where_records_are_required_a_full_disk_is_never_a_pass(bench: Bui
     assert (verdict.outcome, verdict.reason) == (Outcome.NO_VERDICT, Reason.STORE_FAILED)
 
 
+async def test_a_disk_that_stalls_is_answered_in_time_and_the_record_says_so(bench: Builder) -> None:
+    line = bench(require_record=True)
+    line.line.disk_stalls = True
+
+    line.trigger(window=0.3)
+
+    (verdict,) = await line.verdicts(1)
+    assert (verdict.outcome, verdict.reason) == (Outcome.NO_VERDICT, Reason.STORE_FAILED)
+    assert verdict.decided < verdict.part.deadline
+    assert [(record.verdict, record.said) for record in line.line.records] == [(verdict, True)]
+
+
+async def test_where_records_are_required_what_is_refused_at_once_has_a_record_too(bench: Builder) -> None:
+    line = bench(require_record=True, max_open=1)
+    line.line.capture = None
+    line.trigger()
+    line.trigger()
+
+    (verdict,) = await line.verdicts(1)
+    assert verdict.reason is Reason.OVERLOAD
+    assert [record.verdict for record in line.line.records] == [verdict]
+    await line.station.close(grace=0)
+    assert [record.verdict.reason for record in line.line.records] == [Reason.OVERLOAD, Reason.SHUTDOWN]
+
+
 async def test_labels_are_compared_with_the_outcomes(bench: Builder) -> None:
     line = bench()
     for label, score in [(Label.OK, 0.1), (Label.OK, 0.9), (Label.NG, 0.1), (Label.NG, 0.9), (Label.NG, 0.5)]:

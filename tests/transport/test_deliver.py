@@ -1,7 +1,11 @@
 """Records: kept, delivered in order, at least once."""
 
+import asyncio
+import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from transport.deliver import Records, RecordsConfig
 from transport.mqtt import BrokerConfig
@@ -41,3 +45,27 @@ async def test_a_record_is_kept_until_its_consumer_says_so(
         await lab.eventually(lambda: lab.ears.delivered == 2)
     assert [r["seq"] for r in first] == [1, 2, 1, 2]
     assert [r["historical"] for r in first] == [False, False, True, True]
+
+
+async def test_a_record_that_nobody_waits_for_any_more_is_not_stored(
+    address: Address, tmp_path: Path, free_port: int, lab: "Lab"
+) -> None:
+    path = tmp_path / "outbox.sqlite"
+    records = Records(path, BrokerConfig(port=free_port), probe=lab.ears)
+    async with lab.running(records):
+        records.keep(lab.record(1), address.record)
+        await lab.eventually(lambda: lab.ears.stored == 1)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # the next commit has to wait
+        records.keep(lab.record(2), address.record)
+        await lab.eventually(lambda: records._being_written == 1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await records.kept(lab.record(3), address.record)
+        assert records.backlog == 1
+        other.rollback()
+        records.keep(lab.record(4), address.record)
+        await lab.eventually(lambda: lab.ears.stored == 3)
+        stored = other.execute("SELECT id FROM records ORDER BY n").fetchall()
+        other.close()
+    assert [identity.rpartition("-")[2] for (identity,) in stored] == ["1", "2", "4"]
