@@ -8,7 +8,7 @@ batch) never lie in two splits.
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
@@ -26,7 +26,10 @@ PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture. `name` is its path as the manifest gives it; `split` is empty where none was made yet."""
+    """One picture. `name` is its path as the manifest gives it; `split` is empty where none was made yet.
+
+    `bit_depth` is that of its values where the file has 16 bits: 10 or 12 for a camera of so many.
+    """
 
     path: Path
     name: str
@@ -34,6 +37,7 @@ class Sample:
     defect_type: str = ""
     split: str = ""
     group: str = ""
+    bit_depth: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +63,16 @@ class Dataset:
         return total.hexdigest()
 
 
-def load_dataset(data: Path) -> Dataset:
-    """Read a manifest, or a folder with manifest.csv or with ok/ and ng/.
+def load_dataset(data: Path, bit_depth: int = 16) -> Dataset:
+    """Read a manifest, or a folder with manifest.csv or with ok/ and ng/; `bit_depth` as in `Sample`, for all.
 
     A split that `split_dataset` wrote earlier is taken up. Raises DataError with file, line and remedy.
     """
+    dataset = _load(data)
+    return Dataset(dataset.source, tuple(replace(sample, bit_depth=bit_depth) for sample in dataset.samples))
+
+
+def _load(data: Path) -> Dataset:
     if data.is_file():
         manifest = data
     elif (data / MANIFEST).is_file():
@@ -86,10 +95,7 @@ def split_dataset(dataset: Dataset, seed: int) -> Dataset:
     if dataset.samples[0].split:
         return dataset
     splits = group_split([(s.group, s.label is Label.NG) for s in dataset.samples], seed)
-    samples = tuple(
-        Sample(s.path, s.name, s.label, s.defect_type, split, s.group)
-        for s, split in zip(dataset.samples, splits, strict=True)
-    )
+    samples = tuple(replace(s, split=split) for s, split in zip(dataset.samples, splits, strict=True))
     target = _written_split_path(dataset.source)
     try:
         with target.open("w", newline="", encoding="utf-8") as file:
@@ -219,7 +225,4 @@ def _with_written_split(dataset: Dataset) -> Dataset:
         raise DataError(
             f"{written}: made for other pictures than {dataset.source} has; delete it to have a new split made"
         )
-    return Dataset(
-        dataset.source,
-        tuple(Sample(s.path, s.name, s.label, s.defect_type, split[s.name, s.label], s.group) for s in dataset.samples),
-    )
+    return Dataset(dataset.source, tuple(replace(s, split=split[s.name, s.label]) for s in dataset.samples))

@@ -25,6 +25,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--split", choices=("train", "val", "test", "all"), default="test", help="which pictures (default: test)"
     )
+    parser.add_argument(
+        "--bit-depth",
+        type=int,
+        choices=(10, 12, 16),
+        default=16,
+        help="of 16-bit files: 10 or 12 where the camera has so many bits, as in its config (default: 16)",
+    )
     parser.add_argument("--backend", default="auto", help="as in config.yaml (default: auto)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: one for each core)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep the built network here for the next time")
@@ -43,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     from vision.backends.choose import open_backend  # noqa: PLC0415
     from vision.bundle import load_bundle  # noqa: PLC0415
 
-    dataset = load_dataset(args.data)
+    dataset = load_dataset(args.data, args.bit_depth)
     samples = dataset.of(args.split)
     if not samples:
         known = sorted({s.split for s in dataset.samples} - {""})

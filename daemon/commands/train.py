@@ -33,6 +33,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="FILE|torchvision",
         help="ImageNet weights as safetensors (default: those that come with linegate), or 'torchvision' to download",
     )
+    parser.add_argument(
+        "--bit-depth",
+        type=int,
+        choices=(10, 12, 16),
+        default=16,
+        help="of 16-bit files: 10 or 12 where the camera has so many bits, as in its config (default: 16)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bundle (default: 0)")
     parser.add_argument("--epochs", type=_positive, help="at most so many passes (default: the recipe's)")
     parser.add_argument("--threads", type=_positive, default=None, help="CPU threads (default: one for each core)")
@@ -62,7 +69,7 @@ def main(args: argparse.Namespace) -> int:
     recipe = training_recipe(args.recipe)
     if args.epochs is not None:
         recipe = recipe.model_copy(update={"epochs": args.epochs})
-    dataset = split_dataset(load_dataset(args.data), args.seed)
+    dataset = split_dataset(load_dataset(args.data, args.bit_depth), args.seed)
     weights = "torchvision IMAGENET1K_V1" if args.weights == "torchvision" else Path(args.weights).name
     made = make_bundle(
         dataset,
@@ -70,7 +77,12 @@ def main(args: argparse.Namespace) -> int:
         recipe,
         pretrained(args.weights),
         seed=args.seed,
-        notes={"data": _named(args.data), "weights": weights, "recipe_name": args.recipe},
+        notes={
+            "data": _named(args.data),
+            "weights": weights,
+            "recipe_name": args.recipe,
+            "bit_depth_of_16_bit_files": args.bit_depth,
+        },
         quiet=args.json,
     )
     seconds = clock.monotonic() - began

@@ -16,7 +16,7 @@ from camera.folder import FolderCamera, FolderConfig
 from inspection.errors import DataError, PictureError
 from inspection.frame import Frame, Pixels
 from inspection.part import Label
-from training.dataset import Sample
+from training.dataset import Sample, load_dataset, split_dataset
 from training.pictures import batches, crops_of
 from vision.recipe import REFERENCE, Recipe, Tiles
 
@@ -312,6 +312,24 @@ def test_training_and_production_see_the_same_bytes(tmp_path: Path, recipe: Reci
 
     assert np.array_equal(live, crops_of(sample, from_the_bundle))
     assert np.array_equal(live[None], next(batches([sample], from_the_bundle, 4)))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_training_and_production_see_the_same_bytes_of_a_deeper_camera(tmp_path: Path, bits: Any) -> None:
+    """Its values lie in 16-bit files as they came."""
+    deep = gray(photograph(640, 480)).astype(np.uint16) << np.uint16(bits - 8)
+    for label in ("ok", "ng"):
+        (tmp_path / label).mkdir()
+        for name in ("1.png", "2.png"):
+            assert cv2.imwrite(str(tmp_path / label / name), deep)
+
+    frame = next(FolderCamera("top", FolderConfig(kind="folder", path=tmp_path, bit_depth=bits)).captures())
+    assert isinstance(frame, Frame)
+    live = REFERENCE.crops(frame.pixels, frame.bit_depth)
+
+    assert np.array_equal(live, REFERENCE.crops(gray(photograph(640, 480))))
+    for sample in split_dataset(load_dataset(tmp_path, bits), 0).samples:
+        assert np.array_equal(live, crops_of(sample, REFERENCE))
 
 
 def test_training_names_the_picture_that_no_crop_can_be_made_of(tmp_path: Path) -> None:
