@@ -55,15 +55,17 @@ async def test_two_daemons_of_a_line_do_not_take_each_others_connections(
         config = configured(tmp_path / name, {name: station})
         broker = config.mqtt.model_copy(update={"port": embedded.port})
         daemons.append(assemble(config.model_copy(update={"mqtt": broker})))
+        daemons[-1].page.close()
     jobs: list[asyncio.Task[None]] = []
-    for daemon in daemons:
-        daemon.page.close()
-        jobs += [asyncio.create_task(run()) for run in (daemon.records.run, daemon.units[0].link.run)]
-        async with asyncio.timeout(10):
-            while not (daemon.metrics.records_link_up and daemon.units[0].link.connected):
-                await asyncio.sleep(0.01)
-    # The broker ends an older connection before it answers the newer one.
-    assert all(daemon.metrics.records_link_up and daemon.units[0].link.connected for daemon in daemons)
-    for job in jobs:
-        job.cancel()
-    await asyncio.wait(jobs)
+    try:
+        for daemon in daemons:
+            jobs += [asyncio.create_task(run()) for run in (daemon.records.run, daemon.units[0].link.run)]
+            async with asyncio.timeout(30):
+                while not (daemon.metrics.records_link_up and daemon.units[0].link.connected):
+                    await asyncio.sleep(0.01)
+        # The broker ends an older connection before it answers the newer one.
+        assert all(daemon.metrics.records_link_up and daemon.units[0].link.connected for daemon in daemons)
+    finally:
+        for job in jobs:
+            job.cancel()
+        await asyncio.wait(jobs)
