@@ -269,11 +269,15 @@ def _write(nodes: Any, names: tuple[str, ...], value: str | float) -> None:
     if name is None:
         remedy = "; set trigger: off" if names[0].startswith("Trigger") else ""
         raise CameraError(Reason.CAMERA_LOST, f"the camera has no {names[0]}{remedy}")
+    node = getattr(nodes, name)
+    # An integer feature refuses a float, also a whole one.
+    value = int(value) if isinstance(value, float) and value.is_integer() else value
     try:
-        # An integer feature refuses a float, also a whole one.
-        getattr(nodes, name).value = int(value) if isinstance(value, float) and value.is_integer() else value
+        node.value = value
     except _errors(TypeError) as error:
-        raise CameraError(Reason.CAMERA_LOST, f"the camera refuses {name} = {value}: {error}") from error
+        choice = getattr(node, "symbolics", ())
+        told = f"it takes {', '.join(choice)}" if choice else str(error).partition(" : ")[0]
+        raise CameraError(Reason.CAMERA_LOST, f"the camera refuses {name} = {value}: {told}") from error
 
 
 def _errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
