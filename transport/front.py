@@ -94,20 +94,20 @@ def to_4(kind: int, body: bytes) -> bytes | None:
     return body
 
 
+def _acknowledge_at_once(broker: socket.socket) -> None:
+    """Or rumqttd, with Nagle's algorithm on, keeps its next message back for up to 40 ms."""
+    broker.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 class _Quick:
-    """Acknowledges at once what rumqttd sends: with Nagle's algorithm on, it waits for that, up to 40 ms."""
+    """Reads from the broker and acknowledges at once."""
 
     def __init__(self, reader: asyncio.StreamReader, raw: socket.socket) -> None:
         self._reader, self._raw = reader, raw
 
     async def readexactly(self, count: int) -> bytes:
         data = await self._reader.readexactly(count)
-        self._raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return data
-
-    async def read(self, count: int) -> bytes:
-        data = await self._reader.read(count)
-        self._raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        _acknowledge_at_once(self._raw)
         return data
 
 
@@ -133,10 +133,53 @@ def _pack(kind: int, body: bytes) -> bytes:
     return bytes((kind,)) + _varint(len(body)) + body
 
 
-async def _splice(reader: Reader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-        await writer.drain()
+class _Passing(asyncio.Protocol):
+    """Passes on to `other` what comes, as it comes; reads no more while `other` takes no more.
+
+    Without asyncio's streams: their buffers and tasks cost a message more than the broker itself does.
+    """
+
+    def __init__(self, other: asyncio.Transport, ended: asyncio.Event) -> None:
+        self._other, self._ended = other, ended
+        self._broker: socket.socket | None = None
+
+    def connection_made(self, broker: asyncio.BaseTransport) -> None:
+        """Only of the connection to the broker; the client's is there already."""
+        self._broker = broker.get_extra_info("socket")
+
+    def data_received(self, data: bytes) -> None:
+        if self._broker is not None:
+            _acknowledge_at_once(self._broker)
+        self._other.write(data)
+
+    def pause_writing(self) -> None:
+        self._other.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._other.resume_reading()
+
+    def connection_lost(self, _why: Exception | None) -> None:
+        self._ended.set()
+
+
+async def _pass_through(
+    first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: int
+) -> None:
+    """Join a client that began with `first` and the broker, until either leaves."""
+    client, ended = writer.transport, asyncio.Event()
+    assert isinstance(client, asyncio.Transport)
+    broker, _ = await asyncio.get_running_loop().create_connection(
+        lambda: _Passing(client, ended), "127.0.0.1", upstream
+    )
+    try:
+        client.pause_reading()
+        reader.feed_eof()  # what it holds is all that it gets
+        broker.write(first + await reader.read())
+        client.set_protocol(_Passing(broker, ended))
+        client.resume_reading()
+        await ended.wait()
+    finally:
+        broker.close()
 
 
 async def _translate(
@@ -178,15 +221,14 @@ class Front:
             if kind == _CONNECT << 4:
                 writer.write(_pack(_CONNACK << 4, b"\x00\x01"))  # unacceptable protocol version
             return
+        if body[6] == 5:
+            await _pass_through(_pack(kind, body), reader, writer, self._upstream)
+            return
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         quick = _Quick(up_reader, up_writer.get_extra_info("socket"))
         try:
-            if body[6] == 5:
-                up_writer.write(_pack(kind, body))
-                await _first_to_end(_splice(reader, up_writer), _splice(quick, writer))
-            else:
-                up_writer.write(_pack(kind, connect_to_5(body)))
-                await _first_to_end(_translate(reader, up_writer, to_5), _translate(quick, writer, to_4))
+            up_writer.write(_pack(kind, connect_to_5(body)))
+            await _first_to_end(_translate(reader, up_writer, to_5), _translate(quick, writer, to_4))
         finally:
             up_writer.close()
 
