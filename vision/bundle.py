@@ -18,15 +18,14 @@ from typing import Annotated, Any, Literal, NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from inspection import clock
 from inspection.errors import BundleError
 from inspection.frame import CropPixels
 from inspection.part import Label
 from vision.recipe import Recipe
-from vision.weights import Tensors, read_weights, weights_bytes
+from vision.weights import Tensors, parsed, read_weights, weights_bytes
 
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
@@ -338,10 +337,9 @@ def _bounded(file: Path, cap: int) -> bytes:
 
 
 def _read_crops(file: Path, shape: tuple[int, ...]) -> CropPixels:
-    try:
-        crops = load(_bounded(file, _MAX_FILE))["crops"]
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise BundleError(f"{file}: no golden crops can be read from it: {error}: train again") from error
+    crops = parsed(_bounded(file, _MAX_FILE), file).get("crops")
+    if crops is None:
+        raise BundleError(f"{file}: no golden crops in it: train again")
     if crops.shape != shape or crops.dtype != np.uint8:
         raise BundleError(f"{file}: crops of shape {list(crops.shape)}, expected {list(shape)}: train again")
-    return crops
+    return np.asarray(crops, np.uint8)

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from inspection.errors import BundleError
+from vision.weights import parsed
 
 
 class BasicBlock(nn.Module):
@@ -82,13 +81,13 @@ def build_resnet18(tensors: Mapping[str, NDArray[np.float32]] | None = None) -> 
 def load_backbone(model: ResNet18, weights: Path) -> None:
     """Fill everything but `fc` from a safetensors file with torchvision's names. Raises BundleError."""
     try:
-        tensors = load_file(weights)
-    except (OSError, SafetensorError) as error:
-        raise BundleError(f"{weights}: not a readable safetensors file ({error})") from error
-    set_backbone(model, tensors, str(weights))
+        raw = weights.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{weights}: not readable: {error.strerror}") from error
+    set_backbone(model, parsed(raw, weights), str(weights))
 
 
-def set_backbone(model: ResNet18, tensors: Mapping[str, NDArray[np.float32]], source: str) -> None:
+def set_backbone(model: ResNet18, tensors: Mapping[str, NDArray[np.generic]], source: str) -> None:
     """Fill everything but `fc` from tensors with torchvision's names. Raises BundleError naming `source`."""
     backbone = {name: array for name, array in tensors.items() if not name.startswith("fc.")}
     try:
@@ -97,7 +96,7 @@ def set_backbone(model: ResNet18, tensors: Mapping[str, NDArray[np.float32]], so
         raise BundleError(f"{source}: {error}") from error
 
 
-def _load(model: ResNet18, tensors: Mapping[str, NDArray[np.float32]], may_miss: tuple[str, ...]) -> None:
+def _load(model: ResNet18, tensors: Mapping[str, NDArray[np.generic]], may_miss: tuple[str, ...]) -> None:
     state = {name: torch.from_numpy(np.array(array, dtype=np.float32)) for name, array in tensors.items()}
     try:
         missing, unexpected = model.load_state_dict(state, strict=False)

@@ -41,7 +41,7 @@ def as_stored(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[n
     """What goes to disk: the tensors of `resnet18_shapes`, convolutions as float16, the rest as float32.
 
     Others (num_batches_tracked) are left out. Raises BundleError for one that is missing, of another shape or
-    not finite, and for a negative variance. Reference scores are to be made with these values, not with those
+    type, or not finite, and for a negative variance. Reference scores are to be made with these values, not with those
     before the rounding.
     """
     stored: dict[str, NDArray[np.generic]] = {}
@@ -51,6 +51,8 @@ def as_stored(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[n
         tensor = tensors[name]
         if tensor.shape != shape:
             raise BundleError(f"the tensor {name} has the shape {list(tensor.shape)}, expected {list(shape)}")
+        if tensor.dtype.kind != "f":
+            raise BundleError(f"the tensor {name} holds {tensor.dtype}, expected floating point")
         with np.errstate(over="ignore"):
             stored[name] = np.ascontiguousarray(tensor, np.float16 if tensor.ndim == 4 else np.float32)
         if not np.isfinite(stored[name]).all():
@@ -67,15 +69,21 @@ def weights_bytes(tensors: Mapping[str, NDArray[np.generic]]) -> bytes:
     return save(as_stored(tensors), {"format": "pt"})
 
 
+def parsed(raw: bytes, path: Path) -> dict[str, NDArray[np.generic]]:
+    """All tensors of the safetensors file `raw`. Raises BundleError, which names `path`."""
+    try:
+        return dict(load(raw))
+    except (SafetensorError, ValueError, KeyError, struct.error) as error:
+        # A KeyError names a type that numpy does not have, such as BF16.
+        raise BundleError(f"{path}: not a readable safetensors file: {error}: take another copy of it") from error
+
+
 def read_weights(raw: bytes, path: Path) -> Tensors:
     """The tensors of the safetensors file `raw` as float32.
 
     Raises BundleError, which names `path`, for a damaged file and for tensors that are not a ResNet18's.
     """
-    try:
-        tensors = load(raw)
-    except (SafetensorError, ValueError, KeyError, struct.error) as error:
-        raise BundleError(f"{path}: not a readable safetensors file: {error}: train again") from error
+    tensors = parsed(raw, path)
     try:
         stored = as_stored(tensors)
     except BundleError as error:

@@ -273,6 +273,7 @@ def changed(name: str, value: NDArray[np.generic] | None) -> Callable[[Tensors],
         (changed("fc.bias", np.array([0, np.nan], np.float32)), "fc.bias holds values that are not finite"),
         (changed("bn1.weight", np.full(64, np.inf, np.float32)), "bn1.weight holds values that are not finite"),
         (changed("conv1.weight", np.full((64, 3, 7, 7), 1e6, np.float32)), "conv1.weight holds values that are not"),
+        (changed("fc.bias", np.zeros(2, np.int64)), "fc.bias holds int64, expected floating point"),
         (changed("bn1.running_var", np.full(64, -1, np.float32)), "bn1.running_var holds negative variances"),
     ],
 )
@@ -299,13 +300,14 @@ def header(facts: Manifest, body: bytes = b"") -> bytes:
         header({}, b"surplus"),
         header({"conv1.weight": {"dtype": "F32", "shape": [1 << 40, 1 << 40], "data_offsets": [0, 8]}}, bytes(8)),
         header({"conv1.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 1 << 40]}}, bytes(8)),
+        header({"conv1.weight": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}, bytes(2)),
         header({"conv1.weight": {"dtype": "F128", "shape": [1], "data_offsets": [0, 8]}}, bytes(8)),
     ],
-    ids=["short", "long header", "surplus", "oversized", "offsets", "dtype"],
+    ids=["short", "long header", "surplus", "oversized", "offsets", "bf16", "dtype"],
 )
 def test_a_safetensors_file_that_lies_about_itself_is_refused(copied: Path, content: bytes) -> None:
     put(copied, WEIGHTS, content)
-    assert "not a readable safetensors file" in refusal(copied)
+    assert f"{copied / WEIGHTS}: not a readable safetensors file: " in refusal(copied)
 
 
 def test_weights_that_change_after_the_load_are_not_used(copied: Path) -> None:
@@ -327,7 +329,7 @@ def test_golden_crops_of_another_shape_are_refused(copied: Path, crops: tuple[tu
 
 def test_golden_crops_that_cannot_be_read_are_refused(copied: Path) -> None:
     put(copied, "golden/crops.safetensors", save({"other": np.zeros(1, np.uint8)}))
-    with pytest.raises(BundleError, match="no golden crops can be read from it"):
+    with pytest.raises(BundleError, match="no golden crops in it: train again"):
         load_bundle(copied).golden_crops()
 
 
