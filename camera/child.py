@@ -31,6 +31,7 @@ CLOSE_PATIENCE_S = 1.0
 
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_FFMPEG_QUIET = "-8"
 _ALIVE_EVERY_S = 0.2
 _DETAIL_CHARACTERS = 500
 
@@ -232,6 +233,7 @@ def main(setup: Setup) -> None:
     _keep_freed_memory()
     # Of a camera that does not open and a picture that cannot be decoded CameraError and PictureError tell more.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)
     try:
         camera = open_camera(setup.name, setup.config)
         try:

@@ -2,8 +2,8 @@
 
 import os
 import re
-import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from pydantic import Field, field_validator
 
+from camera import why
 from camera.settings import CameraSettings
 from camera.timeline import Timeline
 from inspection import clock
@@ -23,6 +24,7 @@ SourceType = Literal["v4l2", "stream", "file", "gstreamer"]
 
 _STREAM = re.compile(r"(rtsps?|https?|tcp|udp)://", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"(\w+://)[^\s'\"]*@")
+_OPTIONS_VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _RAW_FORMATS = ("GREY", "Y16 ")
 # V4L2 counts exposure in units of 100 microseconds, and 1 is its manual mode.
 _V4L2_EXPOSURE_US = 100
@@ -30,8 +32,6 @@ _V4L2_MANUAL = 1
 # What lies between exposure and arrival where nothing tells: a stream's encoder, network and decoder.
 _STREAM_LATENCY_MS = 300.0
 _DEFAULT_FPS = 30.0
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
-_ASK_S = 2.0
 _OLDEST_STAMP_S = 5.0
 
 
@@ -203,26 +203,26 @@ class OpencvCamera:
         return device
 
     def _why(self) -> str:
-        """What a person should look at; OpenCV itself gives no reason."""
+        """What a person should look at."""
         match self._config.source_type:
             case "v4l2":
                 source = self._config.source
-                return why_no_device(Path(f"/dev/video{source}" if source.isdigit() else source))
+                return why.no_device(Path(f"/dev/video{source}" if source.isdigit() else source))
             case "stream":
-                return why_no_stream(self._config.source)
+                login = self._config.password_file is not None or "@" in self._config.source
+                return why.no_stream(self._config.source, login=login)
             case "file":
                 return "it is no video that FFmpeg can read"
             case "gstreamer":
                 return "try the pipeline with gst-launch-1.0, with fakesink in place of appsink"
 
     def _open_stream(self) -> Any:
-        # Read by OpenCV at each open. UDP loses packets of a picture and shows gray blocks in their place.
-        os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
         limits = [
             cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(self._config.open_timeout_s * 1000),
             cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(self._config.stall_timeout_s * 1000),
         ]  # fmt: skip
-        return cv2.VideoCapture(self._url(), cv2.CAP_FFMPEG, limits)
+        with _stream_options():
+            return cv2.VideoCapture(self._url(), cv2.CAP_FFMPEG, limits)
 
     def _url(self) -> str:
         if self._config.password_file is None:
@@ -269,26 +269,19 @@ class OpencvCamera:
         return device
 
 
-def why_no_device(node: Path) -> str:
-    """Why a V4L2 device cannot be opened, as far as can be seen from outside."""
-    if not node.exists():
-        return "there is no such device; `linegate cameras` lists those there are"
-    if not os.access(node, os.R_OK | os.W_OK):
-        return "no permission; put the user into the group video"
-    return "it is no camera, or another program has it"
-
-
-def why_no_stream(url: str) -> str:
-    """Why a stream cannot be opened, as far as a connection to its host tells."""
-    address = urlsplit(url)
-    if address.scheme.lower() == "udp":
-        return "does anything send to that address?"
-    host, port = address.hostname or "", address.port or _PORTS.get(address.scheme.lower(), 0)
+@contextmanager
+def _stream_options() -> Iterator[None]:
+    """OpenCV reads them from the environment at each open; a video file would lose its first picture by them."""
+    before = os.environ.get(_OPTIONS_VARIABLE)
+    # UDP loses packets of a picture and shows gray blocks in their place.
+    os.environ[_OPTIONS_VARIABLE] = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
     try:
-        socket.create_connection((host, port), timeout=_ASK_S).close()
-    except OSError as error:
-        return f"{host}:{port}: {error.strerror or error}"
-    return f"{host}:{port} answers, but gives no stream; check the path, and the user and password (password_file)"
+        yield
+    finally:
+        if before is None:
+            del os.environ[_OPTIONS_VARIABLE]
+        else:
+            os.environ[_OPTIONS_VARIABLE] = before
 
 
 def redact(text: str) -> str:

@@ -78,7 +78,7 @@ def rtsp_stream(_: Path, request: pytest.FixtureRequest) -> Kind:
     server: RtspServer = request.getfixturevalue("rtsp")
     wrong = OpencvConfig(kind="opencv", source=f"rtsp://127.0.0.1:{server.port}/nowhere")
     config = OpencvConfig(kind="opencv", source=server.url)
-    return Kind(config, (240, 320, 3), wrong=wrong, remedy="check the path")
+    return Kind(config, (240, 320, 3), wrong=wrong, remedy="has no stream of this path")
 
 
 def genicam(_: Path, __: pytest.FixtureRequest) -> Kind:

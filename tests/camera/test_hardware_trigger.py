@@ -41,7 +41,7 @@ async def test_a_picture_waits_for_the_trigger_that_comes_after_it(start_camera:
 
 
 async def test_a_trigger_waits_for_the_picture_that_comes_after_it(start_camera: StartCamera) -> None:
-    async with start_camera(wired(NEVER.model_copy(update={"at": 1, "for_frames": 1}), slack_ms=5000)) as rig:
+    async with start_camera(wired(NEVER.model_copy(update={"at": 1, "for_frames": 2}), slack_ms=5000)) as rig:
         await rig.until_up()
         asked = clock.monotonic()
         crops = await shot(rig)

@@ -3,8 +3,10 @@
 import os
 import signal
 import socket
+import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -105,10 +107,52 @@ def test_a_login_comes_from_a_file_and_a_wrong_one_is_told_without_it(tmp_path: 
         with closing(open_camera("top", stream(server, password_file=right))) as camera:
             assert next(camera.captures()).number == 1
         inline = server.url.replace("//", "//viewer:guess@")
-        for config in (stream(server, password_file=wrong), stream(server), stream(server, source=inline)):
-            with pytest.raises(CameraError, match="check the path, and the user and password") as refused:
+        for config, expected in (
+            (stream(server, password_file=wrong), "refuses the user and password"),
+            (stream(server, source=inline), "refuses the user and password"),
+            (stream(server), "wants a user and password; give a password_file"),
+        ):
+            with pytest.raises(CameraError, match=expected) as refused:
                 open_camera("top", config)
             assert "guess" not in str(refused.value)
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """A port that answers every connection with these bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def run() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"RTSP/1.0 404 Not Found\r\nCSeq: 1\r\n\r\n", "has no stream of this path"),
+        (b"RTSP/1.0 503 Busy\r\nCSeq: 1\r\n\r\n", "answers 503; check the path"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "takes the connection, but gives no stream; check protocol, port and path"),
+        (b"", "takes the connection, but gives no stream; check protocol, port and path"),
+    ],
+)
+def test_what_a_server_answers_is_told_in_words(answer: bytes, expected: str) -> None:
+    with answering(answer) as port, pytest.raises(CameraError, match=expected):
+        open_camera("top", OpencvConfig(kind="opencv", source=f"rtsp://127.0.0.1:{port}/a", open_timeout_s=5))
 
 
 def test_a_missing_login_file_is_told(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """`linegate cameras` and `linegate snapshot`, as an engineer with a new camera runs them."""
 
 import json
-from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ import pytest
 from camera.find import find_genicam, find_v4l2
 from daemon.cli import EX_CONFIG, main
 from inspection.errors import CameraError
-
-VIKY = Path(str(distribution("genicam").locate_file("genicam/viky.cti")))
+from tests.camera.peers import VIKY, RtspServer
 
 CONFIG = """\
 site: plant
@@ -175,6 +173,12 @@ def test_a_snapshot_of_a_genicam_camera_needs_its_producer_and_serial_only(
 ) -> None:
     _, told, _ = snapshot(capsys, "1", tmp_path / "out.png", "--producer", VIKY)
     assert (told["kind"], told["width"], told["height"]) == ("genicam", 400, 400)
+
+
+def test_a_snapshot_of_a_network_camera_needs_its_url_only(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with RtspServer() as server:
+        code, told, _ = snapshot(capsys, server.url, tmp_path / "out.png")
+    assert (code, told["source"], told["width"], told["channels"]) == (0, server.url, 320, 3)
 
 
 def test_a_snapshot_of_a_folder_needs_no_configuration(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
