@@ -3,7 +3,7 @@
 import gc
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ from inspection.errors import CameraError, NoImage
 from inspection.frame import Frame, Missed
 from inspection.verdict import Reason
 from tests.camera.conftest import StartCamera
-from tests.camera.peers import VIKY, RtspServer, write_folder, write_video
+from tests.camera.peers import HAS_RTSP, VIKY, RtspServer, write_folder, write_video
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Kind:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def rtsp() -> Iterator[RtspServer]:
-    with RtspServer() as server:
-        yield server
+def rtsp() -> Iterator[RtspServer | None]:
+    with ExitStack() as stack:
+        yield stack.enter_context(RtspServer()) if HAS_RTSP else None
 
 
 def simulated(_: Path, __: pytest.FixtureRequest) -> Kind:
@@ -75,7 +75,7 @@ def video_file(at: Path, _: pytest.FixtureRequest) -> Kind:
 
 
 def rtsp_stream(_: Path, request: pytest.FixtureRequest) -> Kind:
-    server: RtspServer = request.getfixturevalue("rtsp")
+    server: RtspServer = request.getfixturevalue("rtsp") or RtspServer()
     wrong = OpencvConfig(kind="opencv", source=f"rtsp://127.0.0.1:{server.port}/nowhere")
     config = OpencvConfig(kind="opencv", source=server.url)
     return Kind(config, (240, 320, 3), wrong=wrong, remedy="has no stream of this path")

@@ -322,6 +322,19 @@ async def test_a_machine_out_of_files_costs_parts_and_not_the_station(start_came
     )
 
 
+async def test_restarts_leave_nothing_behind(start_camera: StartCamera) -> None:
+    def held() -> tuple[int, int]:
+        own = Path("/proc/self")
+        return len(list((own / "fd").iterdir())), len(list((own / "task").iterdir()))
+
+    after: list[tuple[int, int]] = []
+    async with start_camera(config("die", mode="stream", restart_max_s=0.5), triggered=False) as rig:
+        for count in (1, 2, 3):
+            await rig.until(lambda count=count: len(rig.probe.restarts) == count)  # type: ignore[misc]
+            after.append(held())
+    assert after[2] == after[1] <= after[0]
+
+
 async def test_a_request_that_the_child_sees_too_late_does_not_set_the_numbers_back(start_camera: StartCamera) -> None:
     async with start_camera(config("stall", at=3, for_frames=25)) as rig:
         await rig.until_up()
