@@ -69,10 +69,11 @@ def usual(pipe: Pipe, bundle: Path, camera: dict[str, Any], frames: int) -> None
     loaded = load_bundle(bundle)
     net = models.resnet18(num_classes=2).eval()
     net.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in loaded.tensors().items()}, strict=False)
-    size = loaded.recipe.size
+    size, cuts = loaded.recipe.size, loaded.recipe.geometry == "center_crop"
+    scale = [transforms.Resize(loaded.recipe.resize), transforms.CenterCrop(size)]
     prepare = transforms.Compose(
         [
-            transforms.Resize((size, size)),
+            *(scale if cuts else [transforms.Resize((size, size))]),
             transforms.Grayscale(3),
             transforms.ToTensor(),
             transforms.Normalize(loaded.recipe.mean, loaded.recipe.std),
