@@ -21,6 +21,9 @@ def inspect(config: Config) -> Bundle:
     """
     try:
         bundle = load_bundle(config.model.bundle)
+        # Every file can be as it was written, and hold nothing that can score.
+        bundle.tensors()
+        bundle.golden_crops()
     except BundleError as error:
         raise ConfigError(f"model.bundle: {error}") from error
     thresholds(config, bundle)

@@ -1,9 +1,13 @@
 """What a configuration names is looked at before a line depends on it."""
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save
 
 from daemon.checks import inspect
 from daemon.config import load
@@ -21,3 +25,24 @@ def test_a_part_whose_crops_could_never_all_wait_is_refused(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"model\.max_waiting: a part of station press gives 2 crops"):
         inspect(load(path, {}))
     assert inspect(load(path, {"LINEGATE_MODEL__MAX_WAITING": "2"})).golden
+
+
+def test_weights_that_cannot_score_are_refused_though_their_sum_is_right(tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(BUNDLE, tmp_path / "bundle", ignore=shutil.ignore_patterns("demo")))
+    weights = {**load_file(bundle / "weights.safetensors"), "fc.bias": np.array([0, np.nan], np.float32)}
+    (bundle / "weights.safetensors").write_bytes(save(weights))
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    content = (bundle / "weights.safetensors").read_bytes()
+    facts = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    manifest["files"]["weights.safetensors"] = facts
+    (bundle / "bundle.json").write_text(json.dumps(manifest))
+    path = tmp_path / "config.yaml"
+    stations = {"press": {"mode": "triggered", "cameras": {"top": {"kind": "simulated"}}}}
+    path.write_text(
+        json.dumps(
+            {"site": "s", "line": "l", "state_dir": "state", "model": {"bundle": "bundle"}, "stations": stations}
+        )
+    )
+
+    with pytest.raises(ConfigError, match=r"model\.bundle: .*fc\.bias holds values that are not finite: train again"):
+        inspect(load(path, {}))
