@@ -178,45 +178,30 @@ class Child:
         if isinstance(capture, Missed):
             self._unusable(capture, request)
             return
+        seen: Seen | None = None
         try:
-            self._check(capture)
+            _expect(self._health.malformed(capture))
+            seen = self._show(capture)
+            _expect(self._health.unfit(capture))
             crops = self._setup.prepare(capture.pixels, capture.bit_depth)
             place = self._setup.crops.write(crops)
         except _Unfit as unfit:
-            self._unusable(_missed(capture, unfit.reason, unfit.detail), request)
+            self._unusable(_missed(capture, unfit.reason, unfit.detail), request, seen)
         except (PictureError, ValueError) as error:
-            self._unusable(_missed(capture, Reason.DECODE_ERROR, str(error)), request)
+            self._unusable(_missed(capture, Reason.DECODE_ERROR, str(error)), request, seen)
         else:
-            taken = Taken(
-                request,
-                place,
-                capture.number,
-                capture.captured,
-                clock.monotonic(),
-                capture.source,
-                capture.label,
-            )
-            send(self._setup.sock, taken)
+            send(self._setup.sock, Taken(request, seen, place, clock.monotonic()))
 
-    def _check(self, frame: Frame) -> None:
-        """Show the picture to the parent as soon as it is one, then raise _Unfit if it must not be judged."""
-        problem = self._health.malformed(frame)
-        if problem is None:
-            self._show(frame)
-            problem = self._health.unfit(frame)
-        if problem is not None:
-            raise _Unfit(*problem)
-
-    def _show(self, frame: Frame) -> None:
+    def _show(self, frame: Frame) -> Seen:
+        """Whatever is a picture can be looked at, also when it must not be judged."""
         place = self._setup.frames.write(frame.pixels)
-        seen = Seen(place, frame.number, frame.captured, frame.bit_depth, frame.source, frame.label)
-        send(self._setup.sock, seen)
+        return Seen(place, frame.number, frame.captured, frame.bit_depth, frame.source, frame.label)
 
     def _expired(self) -> Missed:
         return Missed(self._setup.name, 0, Reason.MISSED_TRIGGER, clock.monotonic(), "asked too late")
 
-    def _unusable(self, missed: Missed, request: int) -> None:
-        send(self._setup.sock, Unusable(request, missed))
+    def _unusable(self, missed: Missed, request: int, seen: Seen | None = None) -> None:
+        send(self._setup.sock, Unusable(request, missed, seen))
 
 
 class _Unfit(Exception):  # noqa: N818 - a finding, not a fault
@@ -247,6 +232,12 @@ def main(setup: Setup) -> None:
     except Exception as error:  # noqa: BLE001 - the outermost loop: the parent opens the camera anew and tells why
         detail = f"{type(error).__name__}: {error}"
         send(setup.sock, Gone(Reason.CAMERA_LOST, detail[:_DETAIL_CHARACTERS]))
+
+
+def _expect(problem: tuple[Reason, str] | None) -> None:
+    """That there is none, or raise _Unfit."""
+    if problem is not None:
+        raise _Unfit(*problem)
 
 
 def _missed(frame: Frame, reason: Reason, detail: str) -> Missed:

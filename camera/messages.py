@@ -30,7 +30,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The whole picture that the next message is about lies in the ring. `size` is [height, width]."""
+    """A whole picture that lies in the ring for frames."""
 
     place: Place
     number: int
@@ -42,23 +42,21 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A picture with its crops. `request` is the one it answers, 0 where none was asked."""
+    """A picture and, at `place`, its crops. `request` is the one it answers, 0 where none was asked."""
 
     request: int
+    seen: Seen
     place: Place
-    number: int
-    captured: float
     ready: float
-    source: str
-    label: Label | None
 
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """No picture, or one that must not be judged."""
+    """No picture, or one (`seen`) that must not be judged."""
 
     request: int
     missed: Missed
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class Ended:
     """The source has no more pictures and the child ends."""
 
 
-ToParent = Opened | Seen | Taken | Unusable | Alive | Gone | Ended
+ToParent = Opened | Taken | Unusable | Alive | Gone | Ended
 
 
 def send(sock: socket.socket, message: Wanted | ToParent) -> None:

@@ -243,12 +243,12 @@ class CameraProcess:
                 self.up = True
                 self._opened = self._heard
                 self._probe.camera_up(self._station, self._name, up=True)
-            case Seen():
-                self._seen = message
-                self._size = (message.place.shape[0], message.place.shape[1])
             case Taken():
+                self._show(message.seen)
                 self._answer(message.request, self._crops(message))
             case Unusable():
+                if message.seen is not None:
+                    self._show(message.seen)
                 self._number = max(self._number, self._base + message.missed.number)
                 self._answer(message.request, replace(message.missed, number=self._number))
             case Alive():
@@ -258,13 +258,18 @@ class CameraProcess:
             case _:
                 assert_never(message)
 
+    def _show(self, seen: Seen) -> None:
+        self._seen = seen
+        self._size = (seen.place.shape[0], seen.place.shape[1])
+
     def _crops(self, taken: Taken) -> Crops | Missed:
-        self._number = self._base + taken.number
+        seen = taken.seen
+        self._number = self._base + seen.number
         pixels = self._child.crops.read(taken.place) if self._child else None
         if pixels is None:
             detail = "the picture was overwritten before it was read"
-            return Missed(self._name, self._number, Reason.OVERLOAD, taken.captured, detail, taken.source)
-        return Crops(self._name, self._number, pixels, taken.captured, taken.ready, taken.source, taken.label)
+            return Missed(self._name, self._number, Reason.OVERLOAD, seen.captured, detail, seen.source)
+        return Crops(self._name, self._number, pixels, seen.captured, taken.ready, seen.source, seen.label)
 
     def _answer(self, request: int, capture: Crops | Missed) -> None:
         self._misses = 0
