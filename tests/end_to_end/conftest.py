@@ -97,7 +97,7 @@ class Line:
 
     def plc(self, triggers: int, rate: float) -> "subprocess.Popen[str]":
         prefix = "linegate/test/line1/press"
-        words = ["--prefix", prefix, "--triggers", str(triggers), "--rate", str(rate), "--deadline-ms", "3000"]
+        words = ["--prefix", prefix, "--triggers", str(triggers), "--rate", str(rate), "--deadline-ms", "8000"]
         return subprocess.Popen(
             [*LINEGATE, "plc", "--port", str(self.broker.port), *words, "--json"],
             cwd=ROOT,

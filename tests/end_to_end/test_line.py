@@ -14,7 +14,7 @@ from tests.end_to_end.conftest import LINEGATE, PATIENCE_S, ROOT, Line, report, 
 def test_every_trigger_gets_one_verdict_in_time_and_a_record(line: Line) -> None:
     line.start()
 
-    told = line.played(60, 20)
+    told = line.played(60, 10)
 
     assert (told["triggers"], told["missing"], told["late"], told["duplicate"]) == (60, 0, 0, 0)
     assert told["pass"] + told["fail"] == 60
