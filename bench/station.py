@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -205,6 +206,7 @@ def main() -> int:
     args = parser.parse_args()
     width, height = args.size
     camera = {"kind": "simulated", "width": width, "height": height, "distinct": FRAMES}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # through the stack, so that no process is left
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linegate-bench-")))
         bundle = centre_cropping(folder) if args.reference else BUNDLE
