@@ -86,8 +86,8 @@ def _counts(image: Image) -> NDArray[np.float32]:
     if pairs is None:
         return np.asarray(cv2.calcHist([image], [0], None, [256], [0, 256]), np.float32).ravel()
     both = cv2.calcHist([pairs], [0], None, [1 << 16], [0, 1 << 16]).reshape(256, 256)
-    counts: NDArray[np.float32] = both.sum(axis=0) + both.sum(axis=1)
-    return counts
+    first, second = (cv2.reduce(both, axis, cv2.REDUCE_SUM).ravel() for axis in (0, 1))
+    return np.asarray(first + second, np.float32)
 
 
 def _mapped(image: Image, table: Image) -> Image:
@@ -104,8 +104,10 @@ def equalizing_table(image: Image) -> Image:
 
     A table of our own lets the histogram come from the whole picture and the mapping touch a region of it.
     """
-    blocks = np.array_split(image, -(-image.size // _COUNTED_AT_ONCE))
-    counts: NDArray[np.int64] = np.stack([_counts(block) for block in blocks]).sum(axis=0, dtype=np.int64)
+    rows = max(_COUNTED_AT_ONCE // image.shape[1], 1)
+    counts = np.zeros(256, np.int64)
+    for top in range(0, image.shape[0], rows):
+        counts += _counts(image[top : top + rows]).astype(np.int64)
     darkest = int(np.flatnonzero(counts)[0])
     rest = image.size - int(counts[darkest])
     if rest == 0:
