@@ -56,7 +56,7 @@ class Line:
             "site": "test",
             "line": "line1",
             "state_dir": str(self.folder / "state"),
-            "model": {"bundle": str(BUNDLE), "backend": "onnx-cpu", "threads": 1},
+            "model": {"bundle": str(BUNDLE), "backend": "onnx-cpu", "threads": 1, "max_batch": 2},
             "mqtt": {"host": "127.0.0.1", "port": self.broker.port},
             "http": {"port": self.page},
             # The margin is for a machine that runs other tests beside this one.
