@@ -27,13 +27,13 @@ TICK = 0.02
 def expose(sensor: Gst.Element) -> bool:
     level = 20 + int(time.monotonic() / TICK) % 200
     pixels = bytes([level]) * (WIDTH * HEIGHT) + bytes([128]) * (WIDTH * HEIGHT // 2)
-    return bool(sensor.emit("push-buffer", Gst.Buffer.new_wrapped(pixels)) == Gst.FlowReturn.OK)
+    sensor.emit("push-buffer", Gst.Buffer.new_wrapped(pixels))  # refused until the pipeline runs
+    return True
 
 
 def configure(_: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
-    sensor = media.get_element().get_by_name("sensor")
-    # Ends by itself: a sensor that is shut down refuses the buffer.
-    GLib.timeout_add(1000 // FPS, expose, sensor)
+    timer = GLib.timeout_add(1000 // FPS, expose, media.get_element().get_by_name("sensor"))
+    media.connect("unprepared", lambda _: GLib.source_remove(timer))
 
 
 def connected(_: GstRtspServer.RTSPServer, client: GstRtspServer.RTSPClient) -> None:
