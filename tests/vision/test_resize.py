@@ -29,6 +29,15 @@ def test_any_size_has_the_bytes_of_area_averaging(seed: int) -> None:
     )
 
 
+@pytest.mark.parametrize("step", [2, 3, 4, 5, 8, 16])
+@pytest.mark.parametrize("tones", [255, 2])
+def test_whole_steps_have_the_bytes_of_area_averaging(step: int, tones: int) -> None:
+    """With two tones next to each other many means lie just between two values."""
+    larger = _noise(64 * step + 2, 96 * step + 2, 1) % tones
+    for image in (larger[1:-1, 1:-1], np.full((96 * step, 64 * step), 255, np.uint8)):
+        assert np.array_equal(resized(image, 64, 96), cv2.resize(image, (64, 96), interpolation=cv2.INTER_AREA))
+
+
 def test_a_part_of_a_larger_picture_is_scaled_like_a_copy_of_it() -> None:
     part = _noise(1400, 1100, 1)[20:1044, 40:1320]
 
