@@ -6,7 +6,6 @@ with its parent: by the parent-death signal, and by the end of the socket where 
 
 import ctypes
 import os
-import signal
 import socket
 import threading
 from collections import deque
@@ -22,14 +21,13 @@ from camera.kinds import CameraConfig, open_camera
 from camera.messages import Alive, Ended, Gone, Opened, Seen, Taken, Unusable, Wanted, receive, send
 from camera.pace import Pace
 from camera.ring import Ring
-from inspection import clock
+from inspection import clock, spawn
 from inspection.errors import CameraError, PictureError
 from inspection.frame import Capture, CropPixels, Frame, Missed, Pixels
 from inspection.verdict import Reason
 
 CLOSE_PATIENCE_S = 1.0
 
-_PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _FFMPEG_QUIET = "-8"
 _ALIVE_EVERY_S = 0.2
@@ -213,7 +211,7 @@ class _Unfit(Exception):  # noqa: N818 - a finding, not a fault
 
 def main(setup: Setup) -> None:
     """The child's whole life."""
-    _die_with(setup.parent)
+    spawn.die_with(setup.parent)
     cv2.setNumThreads(1)
     _keep_freed_memory()
     # Of a camera that does not open and a picture that cannot be decoded CameraError and PictureError tell more.
@@ -250,9 +248,3 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:  # glibc's alone
         mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
         mallopt(_M_TRIM_THRESHOLD, 512 * 2**20)
-
-
-def _die_with(parent: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(0)

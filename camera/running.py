@@ -1,9 +1,6 @@
 """One child process of a camera, from its start to its end, as the event loop sees it."""
 
 import asyncio
-import multiprocessing
-import multiprocessing.connection  # `join` would import it at a time when files may have run out
-import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,6 +9,7 @@ from typing import Any
 from camera.child import CLOSE_PATIENCE_S, Setup, main
 from camera.messages import ToParent, Wanted, receive, send
 from camera.ring import Ring
+from inspection import spawn
 
 FRAME_SLOTS = 4
 CROP_SLOTS = 32
@@ -37,14 +35,7 @@ class Running:
             self._sock.setblocking(False)
             with theirs:
                 setup = make_setup(theirs, self.frames, self.crops)
-                context = multiprocessing.get_context("spawn")
-                self._process = context.Process(target=main, args=(setup,), name=f"camera {setup.name}", daemon=True)
-                # Inherited by the child: Ctrl-C reaches the whole process group, and the parent decides when a
-                # camera ends.
-                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-                undo.callback(signal.pthread_sigmask, signal.SIG_SETMASK, before)
-                self._process.start()
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                self._process = spawn.start(main, setup, name=f"camera {setup.name}")
             undo.pop_all()
         self.pid = self._process.pid
 

@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import ctypes
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -13,7 +11,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection import clock
+from inspection import clock, spawn
 from inspection.errors import BackendError, BundleError
 from vision.arena import Arena
 from vision.classifier import Backend
@@ -24,8 +22,6 @@ Opener = Callable[[], Backend]
 MEASURE_FOR_S = 0.1
 LEAVE_S = 0.5
 DIE_S = 5.0
-PR_SET_PDEATHSIG = 1
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ FromChild = Opened | NotOpened | Answer | Failed
 
 def serve(opener: Opener, arena: Arena, pipe: Connection, parent: int) -> None:
     """Run in the child: open, warm up, then score batches until the parent's end of the pipe closes."""
-    _live_no_longer_than(parent)
+    spawn.die_with(parent)
     with contextlib.suppress(EOFError, OSError):  # the parent is gone, or no longer wants us
         try:
             backend = opener()
@@ -124,13 +120,6 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500]
 
 
-def _live_no_longer_than(parent: int) -> None:
-    """Have the kernel kill this process with its parent: a child stuck in a driver sees no closed pipe."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the call above
-        os._exit(1)
-
-
 class Child:
     """The parent's handle of one child.
 
@@ -139,18 +128,9 @@ class Child:
     """
 
     def __init__(self, opener: Opener, arena: Arena) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=serve, args=(opener, arena, theirs, os.getpid()), name="linegate-worker", daemon=True
-        )
-        # The child inherits the mask: the daemon ends it, not Ctrl-C nor a stop of the whole service.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            theirs.close()
+        self.pipe, theirs = multiprocessing.Pipe()
+        with theirs:
+            self._process = spawn.start(serve, opener, arena, theirs, os.getpid(), name="linegate-worker")
         self.pid = self._process.pid
 
     def send(self, job: Job) -> None:

@@ -52,6 +52,18 @@ def test_a_killed_camera_is_answered_with_camera_lost_and_comes_back(line: Line)
     until(line.ready, "the camera is back")
 
 
+def test_ctrl_c_and_a_stop_of_the_whole_group_are_the_daemons_business(line: Line) -> None:
+    line.start()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for with_model in (True, False):
+            os.kill(line.child(with_model=with_model), number)
+
+    told = line.played(10, 10)
+    assert told["pass"] + told["fail"] == 10
+    assert line.metric("linegate_child_restarts_total") == 0
+
+
 def test_a_broker_that_is_away_costs_no_record(line: Line) -> None:
     line.settings["stations"]["press"]["mode"] = "free_running"
     line.start()

@@ -1,0 +1,40 @@
+"""Child processes that leave signals to their parent and live no longer than it."""
+
+import ctypes
+import multiprocessing.connection  # noqa: F401 - `join` would import it when files may have run out
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PARENTS = (signal.SIGINT, signal.SIGTERM)
+
+
+def start(target: Callable[..., None], *args: Any, name: str) -> SpawnProcess:
+    """Spawn a process that runs `target(*args)`. Raises OSError when the machine is out of processes or files.
+
+    Ctrl-C and a stop of the service reach the whole process group; when a child ends is the parent's business.
+    So the child inherits a mask in which SIGINT and SIGTERM are blocked.
+    """
+    # It is started with the first child otherwise, and unblocks both signals on its way (CPython 3.11 to 3.13).
+    resource_tracker.ensure_running()
+    process = get_context("spawn").Process(target=target, args=args, name=name, daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return process
+
+
+def die_with(parent: int) -> None:
+    """Called first in a child: the kernel kills it with its parent's thread that started it.
+
+    A child stuck in a driver would see no closed pipe.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the call above
+        os._exit(1)
