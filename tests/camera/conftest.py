@@ -63,12 +63,12 @@ class Rig:
     async def until_up(self) -> None:
         await self.until(lambda: self.process.up)
 
-    async def until(self, holds: Callable[[], bool], timeout_s: float = 30) -> None:
+    async def until(self, holds: Callable[[], bool], timeout_s: float = 60) -> None:
         async with asyncio.timeout(timeout_s):
             while not holds():
                 await asyncio.sleep(0.01)
 
-    async def next(self, timeout_s: float = 30) -> Crops | Missed:
+    async def next(self, timeout_s: float = 60) -> Crops | Missed:
         async with asyncio.timeout(timeout_s):
             return await self.captures.get()
 

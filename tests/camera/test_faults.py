@@ -35,7 +35,7 @@ def config(deed: Deed | None = None, *, at: int = 2, for_frames: int = 1, **more
     return SimulatedConfig.model_validate(settings)
 
 
-async def shot(rig: Rig, within_s: float = 20) -> Crops | Missed:
+async def shot(rig: Rig, within_s: float = 60) -> Crops | Missed:
     try:
         return await rig.process.shoot(clock.monotonic() + within_s)
     except NoImage as error:

@@ -43,7 +43,7 @@ async def test_two_cameras_of_one_producer_can_be_open_at_once(start_camera: Sta
     async with start_camera(left) as one, start_camera(right) as other:
         for rig in (one, other):
             await rig.until_up()
-            await rig.process.shoot(clock.monotonic() + 20)
+            await rig.process.shoot(clock.monotonic() + 60)
 
 
 def test_the_serials_of_a_producer_are_found() -> None:

@@ -19,7 +19,7 @@ def wired(*script: Misbehaviour, rate_hz: float = 1, slack_ms: float = 400, **mo
 
 async def shot(rig: Rig) -> Crops | Missed:
     try:
-        return await rig.process.shoot(clock.monotonic() + 20)
+        return await rig.process.shoot(clock.monotonic() + 60)
     except NoImage as error:
         return error.missed
 

@@ -35,7 +35,7 @@ def stream(server: RtspServer, **more: object) -> OpencvConfig:
     return OpencvConfig.model_validate({"kind": "opencv", "source": server.url, "stall_timeout_s": 5, **more})
 
 
-async def shot(rig: Rig, within_s: float = 20) -> Crops | Missed:
+async def shot(rig: Rig, within_s: float = 60) -> Crops | Missed:
     try:
         return await rig.process.shoot(clock.monotonic() + within_s)
     except NoImage as error:
