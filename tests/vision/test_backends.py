@@ -16,7 +16,7 @@ from inspection.errors import BackendError
 from vision.backends.onnx import OnnxBackend
 from vision.backends.openvino import OpenvinoBackend
 from vision.backends.simulated import Simulated
-from vision.backends.torch import TorchBackend, torch_cpu
+from vision.backends.torch import Scorer, TorchBackend, torch_cpu
 from vision.bundle import Bundle
 from vision.cache import graph_bytes
 from vision.classifier import Backend, probability
@@ -31,6 +31,10 @@ def graph(bundle: Bundle) -> bytes:
     return graph_bytes(bundle, bundle.path.parent / "cache")
 
 
+def in_float16(bundle: Bundle) -> TorchBackend:
+    return TorchBackend("torch-fp16", bundle.recipe.crop_shape[1:], Scorer(bundle, torch.float16).eval())
+
+
 # bf16 is emulated where the CPU has none: the same numbers, slowly.
 OPENERS: dict[str, Opener] = {
     "simulated": lambda _: Simulated(faults={7: "nan"}),
@@ -39,9 +43,10 @@ OPENERS: dict[str, Opener] = {
     "openvino-bf16": lambda bundle: OpenvinoBackend(graph(bundle), "bf16", threads=1),
     "torch-cpu": lambda bundle: torch_cpu(bundle, reduced=False, threads=1),
     "torch-cpu-bf16": lambda bundle: torch_cpu(bundle, reduced=True, threads=1),
+    "torch-fp16": in_float16,  # as on CUDA, computed on the CPU
 }
 # Of P(defect). bf16 has eight bits, and a drawn network is harder on them than a trained one.
-CLOSE = {"openvino-bf16": 0.05, "torch-cpu-bf16": 0.05}
+CLOSE = {"openvino-bf16": 0.05, "torch-cpu-bf16": 0.05, "torch-fp16": 0.01}
 COLOUR = Recipe(resize=64, size=64, enhance="none", color=True, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 
 
@@ -85,6 +90,19 @@ def coloured(tmp_path_factory: pytest.TempPathFactory, draw_bundle: Callable[...
 def test_blue_green_and_red_are_not_confused(kind: str, coloured: Bundle, torch_margins: Margins) -> None:
     backend, crops = OPENERS[kind](coloured), coloured.golden_crops()[:6, 0]
     expected = reference(backend, coloured, crops, torch_margins)
+    assert backend.score(crops) == pytest.approx(expected, abs=CLOSE.get(kind, 1e-4))
+
+
+@pytest.mark.parametrize("kind", OPENERS)
+def test_variances_beyond_float16_are_no_harm(
+    kind: str, tmp_path_factory: pytest.TempPathFactory, draw_bundle: Callable[..., Bundle], torch_margins: Margins
+) -> None:
+    """ImageNet's own weights have some."""
+    wide = {"bn1.running_var": np.full(64, 1e6, np.float32), "bn1.weight": np.full(64, 900, np.float32)}
+    bundle = draw_bundle(tmp_path_factory.mktemp("wide") / "bundle", Recipe(resize=64, size=64), backbone=wide)
+    backend, crops = OPENERS[kind](bundle), bundle.golden_crops()[:4, 0]
+    expected = reference(backend, bundle, crops, torch_margins)
+    assert np.ptp(expected) > 0.02
     assert backend.score(crops) == pytest.approx(expected, abs=CLOSE.get(kind, 1e-4))
 
 

@@ -175,6 +175,21 @@ def test_a_small_difference_that_changes_a_verdict_is_too_large(drawn: Bundle, c
     assert "bf16" not in open_backend(copied, threads=1, cache_dir=cache).name
 
 
+def test_torch_computes_in_float32_where_bf16_would_change_a_verdict(
+    drawn: Bundle, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vision.backends.choose._has_bf16", lambda: True)
+    in_bf16 = scores(open_backend(drawn.path, choice="torch-cpu", threads=1), drawn)
+    apart = [abs(part.score - other) for part, other in zip(drawn.golden, in_bf16, strict=True)]
+    most = int(np.argmax(apart))
+    between = (drawn.golden[most].score + in_bf16[most]) / 2
+    assert 1e-3 < max(apart) < 0.05
+    rewrite(copied, lambda manifest: manifest["thresholds"].update(pass_below=between, fail_above=between))
+
+    in_fp32 = scores(open_backend(copied, choice="torch-cpu", threads=1), drawn)
+    assert in_fp32 == pytest.approx([part.score for part in drawn.golden], abs=1e-4)
+
+
 def test_scores_that_are_not_finite_never_agree(drawn: Bundle) -> None:
     class Broken(Simulated):
         def score(self, crops: Any) -> Any:

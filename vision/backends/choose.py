@@ -185,7 +185,11 @@ class _Opener:
                 from vision.backends import torch  # noqa: PLC0415 - 5 GB that most boxes do without
 
                 def on_cpu() -> torch.TorchBackend:
-                    return torch.torch_cpu(self._bundle, reduced=_has_bf16(), threads=self._threads)
+                    if _has_bf16():
+                        reduced = torch.torch_cpu(self._bundle, reduced=True, threads=self._threads)
+                        if parity(reduced, self._bundle).agrees:
+                            return reduced
+                    return torch.torch_cpu(self._bundle, reduced=False, threads=self._threads)
 
                 return on_cpu() if kind == "cpu" else torch.torch_cuda(self._bundle, spare=on_cpu)
 

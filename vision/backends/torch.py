@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from inspection.errors import BackendError
 from inspection.frame import CropPixels
 from vision.bundle import Bundle
 from vision.classifier import expected, probability
-from vision.resnet import build_resnet18
+from vision.resnet import BasicBlock, ResNet18, build_resnet18
 
 Run = Callable[[Tensor], Tensor]
 
@@ -26,7 +27,8 @@ class Scorer(nn.Module):
     def __init__(self, bundle: Bundle, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.net = build_resnet18(bundle.tensors()).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = _fused(build_resnet18(bundle.tensors()))
+        self.net = net.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         std = torch.tensor(bundle.recipe.std).view(1, 3, 1, 1)
         self.register_buffer("scale", 1 / (255 * std), persistent=False)
         self.register_buffer("shift", torch.tensor(bundle.recipe.mean).view(1, 3, 1, 1) / std, persistent=False)
@@ -40,6 +42,23 @@ class Scorer(nn.Module):
         normal = (rgb * self.scale - self.shift).to(self.dtype).contiguous(memory_format=torch.channels_last)
         logits: Tensor = self.net(normal).float()
         return (logits[:, 1] - logits[:, 0]) / self.temperature
+
+
+def _fused(net: ResNet18) -> ResNet18:
+    """Batch norms computed into the convolutions, in float32: float16 cannot hold the variances of some."""
+    _fuse(net, "conv1", "bn1")
+    for block in net.modules():
+        if isinstance(block, BasicBlock):
+            _fuse(block, "conv1", "bn1")
+            _fuse(block, "conv2", "bn2")
+            if block.downsample is not None:
+                _fuse(block.downsample, "0", "1")
+    return net
+
+
+def _fuse(module: nn.Module, conv: str, norm: str) -> None:
+    setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
+    setattr(module, norm, nn.Identity())
 
 
 class TorchBackend:
