@@ -14,13 +14,13 @@ from tests.end_to_end.conftest import LINEGATE, PATIENCE_S, ROOT, Line, report, 
 def test_every_trigger_gets_one_verdict_in_time_and_a_record(line: Line) -> None:
     line.start()
 
-    told = line.played(60, 10)
+    told = line.played(40, 5)
 
-    assert (told["triggers"], told["missing"], told["late"], told["duplicate"]) == (60, 0, 0, 0)
-    assert told["pass"] + told["fail"] == 60
-    assert told["labelled"] == 60
-    assert line.metric("linegate_parts_captured_total") == line.metric("linegate_verdicts_total") == 60
-    until(lambda: line.metric("linegate_records_delivered_total") == 60, "every record is delivered")
+    assert (told["triggers"], told["missing"], told["late"], told["duplicate"]) == (40, 0, 0, 0), told
+    assert told["pass"] + told["fail"] == 40, told
+    assert told["labelled"] == 40
+    assert line.metric("linegate_parts_captured_total") == line.metric("linegate_verdicts_total") == 40
+    until(lambda: line.metric("linegate_records_delivered_total") == 40, "every record is delivered")
     assert line.stop() == 0
 
 
@@ -32,7 +32,7 @@ def test_a_killed_worker_costs_verdicts_and_never_the_daemon(line: Line) -> None
     os.kill(line.child(with_model=True), signal.SIGKILL)
 
     told = report(plc)
-    assert (told["missing"], told["late"], told["duplicate"]) == (0, 0, 0)
+    assert (told["missing"], told["late"], told["duplicate"]) == (0, 0, 0), told
     assert told["pass"] + told["fail"] + sum(told["no_verdict"].values()) == told["triggers"], told
     until(line.ready, "a new worker serves")
     assert line.metric("linegate_child_restarts_total") == 1
@@ -46,7 +46,7 @@ def test_a_killed_camera_is_answered_with_camera_lost_and_comes_back(line: Line)
     os.kill(line.child(with_model=False), signal.SIGKILL)
 
     told = report(plc)
-    assert (told["missing"], told["late"], told["duplicate"]) == (0, 0, 0)
+    assert (told["missing"], told["late"], told["duplicate"]) == (0, 0, 0), told
     # On a busy machine the parts that waited for the new camera may come too late to be scored.
     assert set(told["no_verdict"]) <= {"camera_lost", "deadline"}
     until(line.ready, "the camera is back")
