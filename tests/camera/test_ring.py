@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+from collections import deque
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_a_picture_larger_than_a_slot_is_refused_and_the_others_stay(ring: Ring)
 
 
 def test_a_torn_picture_is_never_seen_while_it_is_overwritten(ring: Ring) -> None:
-    places: list[Place] = [ring.write(np.zeros((1000, 1000), np.uint8))]
+    places: deque[Place] = deque((ring.write(np.full((1000, 1000), n, np.uint8)) for n in range(3)), maxlen=3)
     stop = threading.Event()
 
     def write() -> None:
@@ -70,11 +71,13 @@ def test_a_torn_picture_is_never_seen_while_it_is_overwritten(ring: Ring) -> Non
 
     writer = threading.Thread(target=write)
     writer.start()
-    whole = 0
+    whole, overwritten = 0, 0
     try:
-        while whole < 50:
-            pixels = ring.read(places[-1])
-            if pixels is not None:
+        while whole < 20 or overwritten < 500:
+            pixels = ring.read(places[0])  # the one that is overwritten next
+            if pixels is None:
+                overwritten += 1
+            else:
                 assert int(pixels.min()) == int(pixels.max())
                 whole += 1
     finally:
