@@ -2,6 +2,9 @@
 
 MQTT 5 passes unchanged. A 3.1.1 client's packets get the empty property lists that MQTT 5 wants, and lose them on
 the way back; everything else is the same in both versions (MQTT 5.0, section 3, against 3.1.1).
+
+The front also keeps the keepalive, by which a silent client's will is sent: rumqttd takes its own messages to the
+client for a sign of life, and refuses a client that asks for no keepalive.
 """
 
 import asyncio
@@ -18,6 +21,8 @@ MAX_PACKET = 262_144 + 1024
 _CONNECT, _CONNACK, _PUBLISH, _SUBSCRIBE, _SUBACK, _UNSUBSCRIBE, _UNSUBACK, _DISCONNECT = 1, 2, 3, 8, 9, 10, 11, 14
 _ACKS = (4, 5, 6, 7)  # PUBACK, PUBREC, PUBREL, PUBCOMP
 _CLEAN, _WILL = 0x02, 0x04
+_KEEPALIVE = slice(8, 10)  # of a CONNECT's body: after name, level and flags, big-endian seconds
+_PATIENCE = 1.5  # keepalives (MQTT 5.0, section 3.1.2.10)
 _REFUSED = {0x84: 1, 0x85: 2, 0x88: 3, 0x86: 4}  # MQTT 5 reason code → 3.1.1 return code; others: 5
 
 Packet = tuple[int, bytes]
@@ -49,6 +54,18 @@ def _skip_properties(body: bytes, at: int) -> int:
 
 def _skip_text(body: bytes, at: int) -> int:
     return at + 2 + int.from_bytes(body[at : at + 2])
+
+
+def patience_of(connect: bytes) -> float | None:
+    """How many seconds the client may be silent; None where it asks for no keepalive."""
+    return _PATIENCE * int.from_bytes(connect[_KEEPALIVE]) or None
+
+
+def with_keepalive(connect: bytes) -> bytes:
+    """The longest keepalive, 18 hours, in place of none."""
+    if any(connect[_KEEPALIVE]):
+        return connect
+    return connect[: _KEEPALIVE.start] + b"\xff\xff" + connect[_KEEPALIVE.stop :]
 
 
 def connect_to_5(body: bytes) -> bytes:
@@ -142,6 +159,8 @@ class _Passing(asyncio.Protocol):
     def __init__(self, other: asyncio.Transport, ended: asyncio.Event) -> None:
         self._other, self._ended = other, ended
         self._broker: socket.socket | None = None
+        self._loop = asyncio.get_running_loop()
+        self._heard = self._loop.time()
 
     def connection_made(self, broker: asyncio.BaseTransport) -> None:
         """Only of the connection to the broker; the client's is there already."""
@@ -150,7 +169,18 @@ class _Passing(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._broker is not None:
             _acknowledge_at_once(self._broker)
+        self._heard = self._loop.time()
         self._other.write(data)
+
+    async def over(self, patience: float | None) -> None:
+        """Returns when either side has left, or nothing has come for `patience` seconds."""
+        while not self._ended.is_set():
+            left = None if patience is None else self._heard + patience - self._loop.time()
+            if left is not None and left <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._ended.wait()
 
     def pause_writing(self) -> None:
         self._other.pause_reading()
@@ -163,9 +193,9 @@ class _Passing(asyncio.Protocol):
 
 
 async def _pass_through(
-    first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: int
+    connect: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: int
 ) -> None:
-    """Join a client that began with `first` and the broker, until either leaves."""
+    """Join a client that began with `connect` and the broker, until either leaves."""
     client, ended = writer.transport, asyncio.Event()
     assert isinstance(client, asyncio.Transport)
     broker, _ = await asyncio.get_running_loop().create_connection(
@@ -174,19 +204,25 @@ async def _pass_through(
     try:
         client.pause_reading()
         reader.feed_eof()  # what it holds is all that it gets
-        broker.write(first + await reader.read())
-        client.set_protocol(_Passing(broker, ended))
+        broker.write(_pack(_CONNECT << 4, with_keepalive(connect)) + await reader.read())
+        passing = _Passing(broker, ended)
+        client.set_protocol(passing)
         client.resume_reading()
-        await ended.wait()
+        await passing.over(patience_of(connect))
     finally:
         broker.close()
 
 
 async def _translate(
-    reader: Reader, writer: asyncio.StreamWriter, change: Callable[[int, bytes], bytes | None]
+    reader: Reader,
+    writer: asyncio.StreamWriter,
+    change: Callable[[int, bytes], bytes | None],
+    patience: float | None = None,
 ) -> None:
+    """Until either side leaves. Raises TimeoutError when nothing has come for `patience` seconds."""
     while True:
-        kind, body = await _read(reader)
+        async with asyncio.timeout(patience):
+            kind, body = await _read(reader)
         changed = change(kind, body)
         if changed is None:
             return
@@ -222,13 +258,14 @@ class Front:
                 writer.write(_pack(_CONNACK << 4, b"\x00\x01"))  # unacceptable protocol version
             return
         if body[6] == 5:
-            await _pass_through(_pack(kind, body), reader, writer, self._upstream)
+            await _pass_through(body, reader, writer, self._upstream)
             return
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         quick = _Quick(up_reader, up_writer.get_extra_info("socket"))
         try:
-            up_writer.write(_pack(kind, connect_to_5(body)))
-            await _first_to_end(_translate(reader, up_writer, to_5), _translate(quick, writer, to_4))
+            up_writer.write(_pack(kind, connect_to_5(with_keepalive(body))))
+            inwards = _translate(reader, up_writer, to_5, patience_of(body))
+            await _first_to_end(inwards, _translate(quick, writer, to_4))
         finally:
             up_writer.close()
 
