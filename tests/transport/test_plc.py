@@ -83,7 +83,7 @@ async def test_a_pass_after_the_window_opens_nothing(
 @five
 async def test_a_station_that_never_says_ready_is_named(broker: BrokerConfig, address: Address) -> None:
     with pytest.raises(NotReadyError, match="nobody says"):
-        await Plc(broker, errand(address, wait_s=0.3)).run()
+        await Plc(broker, errand(address, wait_s=3.0)).run()
 
 
 def command(broker: BrokerConfig, address: Address, *more: str) -> list[str]:
