@@ -31,7 +31,7 @@ def example(topic: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("broker", ["embedded-5"], indirect=True)
-async def test_the_client_on_the_page_works_as_it_stands(
+async def test_the_client_on_the_page_works_as_it_stands_and_rejects_what_it_cannot_read(
     broker: BrokerConfig, address: Address, tmp_path: Path, lab: "Lab"
 ) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -48,7 +48,16 @@ async def test_the_client_on_the_page_works_as_it_stands(
             (Outcome.PASS, Label.OK, 0),
         ][(n - 1) % 5]
 
+    babbler = (await lab.listen(broker)).connection
+
+    async def babble() -> None:
+        while True:
+            for body in (b"{}", b"[]", b"7", b"\xff", b'{"trigger":'):
+                babbler.publish(address.verdict, body)
+            await asyncio.sleep(0.05)
+
     async with lab.running(lab.answering(broker, address, tmp_path / "outbox", script)):
+        babbling = asyncio.create_task(babble())
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(client),
@@ -59,6 +68,8 @@ async def test_the_client_on_the_page_works_as_it_stands(
             stderr=asyncio.subprocess.PIPE,
         )
         out, err = await process.communicate()
+        babbling.cancel()
+        await asyncio.gather(babbling, return_exceptions=True)
     assert process.returncode == 0, err
     assert [line.split()[1] for line in out.decode().splitlines()] == [
         *("open", "reject", "reject", "open", "reject"),
