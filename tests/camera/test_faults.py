@@ -108,16 +108,12 @@ async def test_an_unfit_picture_can_be_looked_at_unless_it_is_none(start_camera:
     assert after.number == blown.number == 2
 
 
-async def test_a_frozen_stream_is_known_although_nobody_asked_for_the_picture_before(
-    start_camera: StartCamera,
-) -> None:
-    async with start_camera(config("freeze", at=5, for_frames=1000, mode="stream")) as rig:
+async def test_a_stream_that_froze_while_nobody_asked_is_known_at_the_first_shot(start_camera: StartCamera) -> None:
+    async with start_camera(config("freeze", for_frames=100_000, mode="stream")) as rig:
         await rig.until_up()
-        await rig.until(lambda: (picture := rig.process.picture()) is None or picture.number < 5)
-        captures = [await shot(rig)]
-        while reason(captures[-1]) is None:
-            captures.append(await shot(rig))
-    assert reason(captures[-1]) is Reason.FRAME_FROZEN
+        up_since = clock.monotonic()
+        await rig.until(lambda: clock.monotonic() - up_since > 1)
+        assert reason(await shot(rig)) is Reason.FRAME_FROZEN
 
 
 async def test_a_camera_that_comes_back_with_another_size_is_not_believed(
@@ -212,6 +208,22 @@ async def test_a_camera_that_is_not_asked_owes_nothing(start_camera: StartCamera
         await rig.until(lambda: clock.monotonic() - idle_since > 1)
         assert reason(await shot(rig)) is None
     assert rig.probe.restarts == []
+
+
+async def test_a_slow_pace_is_no_stall(start_camera: StartCamera) -> None:
+    async with start_camera(config(rate_hz=0.7, stall_timeout_s=0.5), triggered=False) as rig:
+        captures = [await rig.next() for _ in range(2)]
+    assert [reason(capture) for capture in captures] == [None, None]
+    assert rig.probe.restarts == []
+
+
+async def test_a_camera_that_does_not_open_in_time_is_killed_and_tried_again(start_camera: StartCamera) -> None:
+    async with start_camera(config(open_timeout_s=5)) as rig:
+        await rig.until(lambda: rig.process._child is not None)
+        os.kill(child_of(rig), signal.SIGSTOP)
+        assert reason(await shot(rig)) is Reason.CAMERA_LOST
+        await rig.until_up()
+    assert rig.probe.restarts == ["camera_lost not open after 5 s"]
 
 
 async def test_a_child_that_hangs_in_its_driver_is_killed(start_camera: StartCamera) -> None:
