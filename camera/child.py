@@ -10,6 +10,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -217,6 +218,11 @@ def main(setup: Setup) -> None:
     # Of a camera that does not open and a picture that cannot be decoded CameraError and PictureError tell more.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)
+    with suppress(BrokenPipeError, ConnectionResetError):  # the station is gone: there is nobody to tell
+        _live(setup)
+
+
+def _live(setup: Setup) -> None:
     try:
         camera = open_camera(setup.name, setup.config)
         try:
