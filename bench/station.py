@@ -99,6 +99,7 @@ async def measure(rounds: int, daemon: Daemon, broker_port: int, network: Pipe, 
     plc = Plc(broker_port)
     bench = Bench(daemon, plc, network, script)
     async with plc.connected():
+        await plc.full(OPEN, 1.0)  # unmeasured: the camera draws its frames
         for _ in range(rounds):
             await bench.one_round()
     return bench
