@@ -10,6 +10,9 @@ import pytest
 
 from camera.kinds import CameraConfig
 from camera.process import CameraProcess
+from camera.simulated import Deed, Misbehaviour, SimulatedConfig
+from inspection import clock
+from inspection.errors import NoImage
 from inspection.frame import CropPixels, Crops, Missed, Pixels
 from inspection.probe import Probe
 from inspection.verdict import Reason
@@ -105,3 +108,27 @@ def start_camera() -> StartCamera:
             await asyncio.gather(task, return_exceptions=True)
 
     return start
+
+
+def scripted(deed: Deed | None = None, *, at: int = 2, for_frames: int = 1, **more: object) -> SimulatedConfig:
+    script = [Misbehaviour(at=at, do=deed, for_frames=for_frames)] if deed else []
+    settings = {"kind": "simulated", "width": 64, "height": 48, "rate_hz": 50, "script": script, **more}
+    return SimulatedConfig.model_validate(settings)
+
+
+async def shot(rig: Rig, within_s: float = 60) -> Crops | Missed:
+    try:
+        return await rig.process.shoot(clock.monotonic() + within_s)
+    except NoImage as error:
+        return error.missed
+
+
+def reason(capture: Crops | Missed) -> Reason | None:
+    return capture.reason if isinstance(capture, Missed) else None
+
+
+def child_of(rig: Rig) -> int:
+    child = rig.process._child
+    assert child is not None
+    assert child.pid is not None
+    return child.pid

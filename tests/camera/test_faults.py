@@ -2,10 +2,7 @@
 
 import asyncio
 import os
-import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,39 +15,15 @@ import pytest
 from camera.folder import FolderConfig
 from camera.health import HealthConfig
 from camera.process import MAX_OUTSTANDING
-from camera.simulated import Deed, Misbehaviour, SimulatedConfig
+from camera.simulated import Deed, Misbehaviour
 from inspection import clock
-from inspection.errors import NoImage, PictureError
+from inspection.errors import PictureError
 from inspection.frame import CropPixels, Crops, Missed, Pixels
 from inspection.verdict import Reason
-from tests.camera.conftest import Rig, StartCamera, corner
+from tests.camera.conftest import StartCamera, child_of, corner, reason, scripted, shot
 from tests.camera.peers import write_folder
 
 MODES = ("on_demand", "stream")
-
-
-def config(deed: Deed | None = None, *, at: int = 2, for_frames: int = 1, **more: object) -> SimulatedConfig:
-    script = [Misbehaviour(at=at, do=deed, for_frames=for_frames)] if deed else []
-    settings = {"kind": "simulated", "width": 64, "height": 48, "rate_hz": 50, "script": script, **more}
-    return SimulatedConfig.model_validate(settings)
-
-
-async def shot(rig: Rig, within_s: float = 60) -> Crops | Missed:
-    try:
-        return await rig.process.shoot(clock.monotonic() + within_s)
-    except NoImage as error:
-        return error.missed
-
-
-def reason(capture: Crops | Missed) -> Reason | None:
-    return capture.reason if isinstance(capture, Missed) else None
-
-
-def child_of(rig: Rig) -> int:
-    child = rig.process._child
-    assert child is not None
-    assert child.pid is not None
-    return child.pid
 
 
 UNFIT: list[tuple[Deed, Reason, str]] = [
@@ -65,7 +38,7 @@ UNFIT: list[tuple[Deed, Reason, str]] = [
 
 async def test_an_unfit_picture_costs_its_own_part_only(start_camera: StartCamera) -> None:
     script = [Misbehaviour(at=2 * place, do=deed) for place, (deed, _, _) in enumerate(UNFIT, 1)]
-    async with start_camera(config(script=script)) as rig:
+    async with start_camera(scripted(script=script)) as rig:
         await rig.until_up()
         captures = [await shot(rig) for _ in range(2 * len(UNFIT) + 1)]
     assert [reason(capture) for capture in captures[::2]] == [None] * (len(UNFIT) + 1)
@@ -80,14 +53,14 @@ async def test_an_unfit_picture_costs_its_own_part_only(start_camera: StartCamer
 
 async def test_dark_and_blown_mean_the_same_at_12_bits(start_camera: StartCamera) -> None:
     script = [Misbehaviour(at=2, do="dark"), Misbehaviour(at=3, do="blown")]
-    async with start_camera(config(bit_depth=12, script=script)) as rig:
+    async with start_camera(scripted(bit_depth=12, script=script)) as rig:
         await rig.until_up()
         captures = [await shot(rig) for _ in range(4)]
     assert [reason(capture) for capture in captures] == [None, Reason.FRAME_DARK, Reason.FRAME_BLOWN, None]
 
 
 async def test_every_form_of_garbage_is_a_decode_error(start_camera: StartCamera) -> None:
-    async with start_camera(config("garbage", at=1, for_frames=3)) as rig:
+    async with start_camera(scripted("garbage", at=1, for_frames=3)) as rig:
         await rig.until_up()
         captures = [await shot(rig) for _ in range(4)]
     assert [reason(capture) for capture in captures] == [Reason.DECODE_ERROR] * 3 + [None]
@@ -95,7 +68,7 @@ async def test_every_form_of_garbage_is_a_decode_error(start_camera: StartCamera
 
 async def test_an_unfit_picture_can_be_looked_at_unless_it_is_none(start_camera: StartCamera) -> None:
     script = [Misbehaviour(at=2, do="blown"), Misbehaviour(at=3, do="garbage")]
-    async with start_camera(config(script=script)) as rig:
+    async with start_camera(scripted(script=script)) as rig:
         await rig.until_up()
         for _ in range(2):
             await shot(rig)
@@ -109,7 +82,7 @@ async def test_an_unfit_picture_can_be_looked_at_unless_it_is_none(start_camera:
 
 
 async def test_a_stream_that_froze_while_nobody_asked_is_known_at_the_first_shot(start_camera: StartCamera) -> None:
-    async with start_camera(config("freeze", for_frames=100_000, mode="stream")) as rig:
+    async with start_camera(scripted("freeze", for_frames=100_000, mode="stream")) as rig:
         await rig.until_up()
         up_since = clock.monotonic()
         await rig.until(lambda: clock.monotonic() - up_since > 1)
@@ -137,7 +110,7 @@ async def test_a_camera_that_comes_back_with_another_size_is_not_believed(
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_killed_child_is_lost_and_replaced(mode: str, start_camera: StartCamera) -> None:
-    async with start_camera(config(mode=mode)) as rig:
+    async with start_camera(scripted(mode=mode)) as rig:
         await rig.until_up()
         before = await shot(rig)
         os.kill(child_of(rig), signal.SIGKILL)
@@ -153,7 +126,7 @@ async def test_a_killed_child_is_lost_and_replaced(mode: str, start_camera: Star
 
 
 async def test_a_driver_that_takes_its_process_along_costs_the_open_part(start_camera: StartCamera) -> None:
-    async with start_camera(config("die")) as rig:
+    async with start_camera(scripted("die")) as rig:
         await rig.until_up()
         captures = [await shot(rig), await shot(rig)]
         await rig.until(lambda: len(rig.probe.restarts) == 1)
@@ -161,7 +134,7 @@ async def test_a_driver_that_takes_its_process_along_costs_the_open_part(start_c
 
 
 async def test_a_disconnected_camera_is_lost_and_opened_again(start_camera: StartCamera) -> None:
-    async with start_camera(config("disconnect")) as rig:
+    async with start_camera(scripted("disconnect")) as rig:
         await rig.until_up()
         captures = [await shot(rig), await shot(rig)]
         await rig.until_up()
@@ -171,14 +144,14 @@ async def test_a_disconnected_camera_is_lost_and_opened_again(start_camera: Star
 
 
 async def test_a_free_running_camera_that_is_lost_says_so_once(start_camera: StartCamera) -> None:
-    async with start_camera(config("disconnect", mode="stream"), triggered=False) as rig:
+    async with start_camera(scripted("disconnect", mode="stream"), triggered=False) as rig:
         captures = [await rig.next() for _ in range(4)]
     assert [reason(capture) for capture in captures] == [None, Reason.CAMERA_LOST, None, Reason.CAMERA_LOST]
 
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_camera_that_gives_nothing_is_stalled_and_replaced(mode: str, start_camera: StartCamera) -> None:
-    stalling = config("stall", at=100, for_frames=9000, mode=mode, rate_hz=100, stall_timeout_s=0.5)
+    stalling = scripted("stall", at=100, for_frames=9000, mode=mode, rate_hz=100, stall_timeout_s=0.5)
     async with start_camera(stalling) as rig:
         await rig.until_up()
         captures = [await shot(rig)]
@@ -195,14 +168,14 @@ async def test_a_camera_that_gives_nothing_is_stalled_and_replaced(mode: str, st
 async def test_a_stream_that_stalls_is_replaced_although_nobody_asks(
     triggered: bool, start_camera: StartCamera
 ) -> None:
-    stalling = config("stall", for_frames=3000, mode="stream", stall_timeout_s=0.5)
+    stalling = scripted("stall", for_frames=3000, mode="stream", stall_timeout_s=0.5)
     async with start_camera(stalling, triggered=triggered) as rig:
         await rig.until(lambda: len(rig.probe.restarts) == 1)
     assert rig.probe.restarts == ["camera_stalled no picture for 0.5 s"]
 
 
 async def test_a_camera_that_is_not_asked_owes_nothing(start_camera: StartCamera) -> None:
-    async with start_camera(config(stall_timeout_s=0.2)) as rig:
+    async with start_camera(scripted(stall_timeout_s=0.2)) as rig:
         await rig.until_up()
         idle_since = clock.monotonic()
         await rig.until(lambda: clock.monotonic() - idle_since > 1)
@@ -211,14 +184,14 @@ async def test_a_camera_that_is_not_asked_owes_nothing(start_camera: StartCamera
 
 
 async def test_a_slow_pace_is_no_stall(start_camera: StartCamera) -> None:
-    async with start_camera(config(rate_hz=0.7, stall_timeout_s=0.5), triggered=False) as rig:
+    async with start_camera(scripted(rate_hz=0.7, stall_timeout_s=0.5), triggered=False) as rig:
         captures = [await rig.next() for _ in range(2)]
     assert [reason(capture) for capture in captures] == [None, None]
     assert rig.probe.restarts == []
 
 
 async def test_a_camera_that_does_not_open_in_time_is_killed_and_tried_again(start_camera: StartCamera) -> None:
-    async with start_camera(config(open_timeout_s=5)) as rig:
+    async with start_camera(scripted(open_timeout_s=5)) as rig:
         await rig.until(lambda: rig.process._child is not None)
         os.kill(child_of(rig), signal.SIGSTOP)
         assert reason(await shot(rig)) is Reason.CAMERA_LOST
@@ -229,7 +202,7 @@ async def test_a_camera_that_does_not_open_in_time_is_killed_and_tried_again(sta
 
 
 async def test_a_child_that_hangs_in_its_driver_is_killed(start_camera: StartCamera) -> None:
-    async with start_camera(config(stall_timeout_s=0.5)) as rig:
+    async with start_camera(scripted(stall_timeout_s=0.5)) as rig:
         await rig.until_up()
         hung = child_of(rig)
         os.kill(hung, signal.SIGSTOP)
@@ -241,7 +214,7 @@ async def test_a_child_that_hangs_in_its_driver_is_killed(start_camera: StartCam
 
 
 async def test_a_shot_whose_time_is_up_is_a_missed_trigger(start_camera: StartCamera) -> None:
-    async with start_camera(config("stall", at=1, for_frames=100)) as rig:
+    async with start_camera(scripted("stall", at=1, for_frames=100)) as rig:
         await rig.until_up()
         assert reason(await shot(rig, within_s=1)) is Reason.MISSED_TRIGGER
         late = await shot(rig)
@@ -250,7 +223,7 @@ async def test_a_shot_whose_time_is_up_is_a_missed_trigger(start_camera: StartCa
 
 
 async def test_shots_beyond_what_a_camera_can_owe_are_overload(start_camera: StartCamera) -> None:
-    async with start_camera(config("stall", at=1, for_frames=3000, stall_timeout_s=1)) as rig:
+    async with start_camera(scripted("stall", at=1, for_frames=3000, stall_timeout_s=1)) as rig:
         await rig.until_up()
         captures = await asyncio.gather(*(shot(rig) for _ in range(MAX_OUTSTANDING + 1)))
     reasons = [reason(capture) for capture in captures]
@@ -258,7 +231,7 @@ async def test_shots_beyond_what_a_camera_can_owe_are_overload(start_camera: Sta
 
 
 async def test_a_source_that_ends_is_lost_and_not_tried_again(start_camera: StartCamera) -> None:
-    async with start_camera(config(frames=1)) as rig:
+    async with start_camera(scripted(frames=1)) as rig:
         await rig.until_up()
         assert reason(await shot(rig)) is None
         last = await shot(rig)
@@ -271,7 +244,7 @@ async def test_a_source_that_ends_is_lost_and_not_tried_again(start_camera: Star
 
 
 async def test_a_picture_larger_than_allowed_is_a_decode_error(start_camera: StartCamera) -> None:
-    async with start_camera(config(width=1200, height=1200, max_frame_mb=1)) as rig:
+    async with start_camera(scripted(width=1200, height=1200, max_frame_mb=1)) as rig:
         await rig.until_up()
         capture = await shot(rig)
     assert isinstance(capture, Missed)
@@ -297,7 +270,7 @@ def crash(pixels: Pixels, bit_depth: int) -> CropPixels:
 async def test_a_crop_that_cannot_be_made_costs_its_part(
     prepare: Callable[[Pixels, int], CropPixels], expected: Reason, detail: str, start_camera: StartCamera
 ) -> None:
-    async with start_camera(config(), prepare=prepare) as rig:
+    async with start_camera(scripted(), prepare=prepare) as rig:
         await rig.until_up()
         capture = await shot(rig)
     assert isinstance(capture, Missed)
@@ -305,7 +278,7 @@ async def test_a_crop_that_cannot_be_made_costs_its_part(
 
 
 async def test_pictures_that_a_busy_station_could_not_take_are_told_as_overload(start_camera: StartCamera) -> None:
-    async with start_camera(config(mode="stream", rate_hz=500), triggered=False) as rig:
+    async with start_camera(scripted(mode="stream", rate_hz=500), triggered=False) as rig:
         await rig.next()
         time.sleep(1)  # noqa: ASYNC251 - the event loop is kept busy: that is the fault
         captures = [await rig.next() for _ in range(200)]
@@ -313,42 +286,8 @@ async def test_pictures_that_a_busy_station_could_not_take_are_told_as_overload(
     assert all(earlier.number < later.number for earlier, later in pairwise(captures))
 
 
-async def test_a_machine_out_of_files_costs_parts_and_not_the_station(start_camera: StartCamera) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    async with start_camera(config()) as rig:
-        await rig.until_up()
-        child = child_of(rig)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (4, hard))
-        try:
-            os.kill(child, signal.SIGKILL)
-            await rig.until(lambda: len(rig.probe.restarts) == 2)
-            lost = await shot(rig)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        await rig.until_up()
-        assert reason(await shot(rig)) is None
-    assert isinstance(lost, Missed)
-    assert (lost.reason, lost.detail) == (
-        Reason.CAMERA_LOST,
-        "its process cannot be started: Too many open files",
-    )
-
-
-async def test_restarts_leave_nothing_behind(start_camera: StartCamera) -> None:
-    def held() -> tuple[int, int]:
-        own = Path("/proc/self")
-        return len(list((own / "fd").iterdir())), len(list((own / "task").iterdir()))
-
-    after: list[tuple[int, int]] = []
-    async with start_camera(config("die", mode="stream", restart_max_s=0.5), triggered=False) as rig:
-        for count in (1, 2, 3):
-            await rig.until(lambda count=count: len(rig.probe.restarts) == count)  # type: ignore[misc]
-            after.append(held())
-    assert after[2] == after[1] <= after[0]
-
-
 async def test_a_request_that_the_child_sees_too_late_does_not_set_the_numbers_back(start_camera: StartCamera) -> None:
-    async with start_camera(config("stall", at=3, for_frames=25)) as rig:
+    async with start_camera(scripted("stall", at=3, for_frames=25)) as rig:
         await rig.until_up()
         captures = [await shot(rig), await shot(rig)]
         await asyncio.gather(*(shot(rig, within_s=0.1) for _ in range(3)))
@@ -358,70 +297,9 @@ async def test_a_request_that_the_child_sees_too_late_does_not_set_the_numbers_b
     assert numbers == sorted(set(numbers))
 
 
-async def test_the_pause_is_kept_between_two_tries(start_camera: StartCamera) -> None:
-    tries: list[float] = []
-    async with start_camera(config("disconnect", at=1, mode="stream")) as rig:
-        for count in range(1, 4):
-            await rig.until(lambda count=count: len(rig.probe.restarts) >= count)  # type: ignore[misc]
-            tries.append(clock.monotonic())
-    first, second = (later - earlier for earlier, later in pairwise(tries))
-    assert first > 0.45
-    assert second > 0.95
-
-
-async def test_ctrl_c_in_the_terminal_is_the_stations_business_and_not_the_cameras(start_camera: StartCamera) -> None:
-    async with start_camera(config()) as rig:
-        await rig.until_up()
-        os.kill(child_of(rig), signal.SIGINT)
-        assert reason(await shot(rig)) is None
-        assert reason(await shot(rig)) is None
-    assert rig.probe.restarts == []
-
-
-STATION = """
-import asyncio
-from camera.process import CameraProcess
-from camera.simulated import SimulatedConfig
-from inspection.probe import SILENT
-from tests.camera.conftest import corner
-
-async def main():
-    config = SimulatedConfig(kind="simulated", script=({script}))
-    camera = CameraProcess("s", "c", config, corner, crop_shape=(1, 1, 32, 32), triggered=True, probe=SILENT,
-                           on_capture=print)
-    running = asyncio.create_task(camera.run())
-    while not camera.up:
-        await asyncio.sleep(0.01)
-    asyncio.create_task(camera.shoot(1e9))
-    await asyncio.sleep(0.1)
-    print(camera._child.pid, flush=True)
-    await running
-
-if __name__ == "__main__":
-    asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("script", ["", "{'at': 1, 'do': 'stall', 'for_frames': 1000},"], ids=["idle", "stalled"])
-def test_a_camera_does_not_outlive_its_station(script: str, tmp_path: Path) -> None:
-    program = tmp_path / "station.py"
-    program.write_text(STATION.format(script=script))
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    station = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True, env=environment)
-    with station:
-        assert station.stdout is not None
-        child = Path(f"/proc/{int(station.stdout.readline())}")
-        assert child.exists()
-        station.kill()
-    give_up = clock.monotonic() + 10
-    while child.exists() and clock.monotonic() < give_up:
-        time.sleep(0.01)
-    assert not child.exists()
-
-
 async def test_a_station_that_asks_for_a_frozen_crop_gets_none(start_camera: StartCamera) -> None:
     """`corner` shows which picture a crop is from: no crop is one of an earlier shot."""
-    async with start_camera(config(), prepare=corner) as rig:
+    async with start_camera(scripted(), prepare=corner) as rig:
         await rig.until_up()
         crops = [await shot(rig) for _ in range(5)]
     pixels = [crop.pixels.tobytes() for crop in crops if isinstance(crop, Crops)]

@@ -13,9 +13,8 @@ from inspection.errors import CameraError
 from inspection.frame import Frame, Missed
 from inspection.part import Label
 from inspection.verdict import Reason
-from tests.camera.conftest import StartCamera
+from tests.camera.conftest import StartCamera, reason, shot
 from tests.camera.peers import write_folder
-from tests.camera.test_faults import reason, shot
 
 
 def replay(path: Path, **settings: object) -> Iterator[Frame | Missed]:

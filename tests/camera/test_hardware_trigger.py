@@ -4,10 +4,9 @@ import asyncio
 
 from camera.simulated import Misbehaviour, SimulatedConfig
 from inspection import clock
-from inspection.errors import NoImage
 from inspection.frame import Crops, Missed
 from inspection.verdict import Reason
-from tests.camera.conftest import Rig, StartCamera
+from tests.camera.conftest import Rig, StartCamera, shot
 
 NEVER = Misbehaviour(at=2, do="stall", for_frames=10_000)
 
@@ -15,13 +14,6 @@ NEVER = Misbehaviour(at=2, do="stall", for_frames=10_000)
 def wired(*script: Misbehaviour, rate_hz: float = 1, slack_ms: float = 400, **more: float) -> SimulatedConfig:
     settings = {"kind": "simulated", "mode": "hardware_trigger", "width": 64, "height": 48, "script": script}
     return SimulatedConfig.model_validate({**settings, "rate_hz": rate_hz, "trigger_slack_ms": slack_ms, **more})
-
-
-async def shot(rig: Rig) -> Crops | Missed:
-    try:
-        return await rig.process.shoot(clock.monotonic() + 60)
-    except NoImage as error:
-        return error.missed
 
 
 def latest(rig: Rig) -> int:

@@ -19,10 +19,10 @@ from camera.kinds import open_camera
 from camera.opencv import OpencvConfig, redact
 from camera.timeline import Timeline
 from inspection import clock
-from inspection.errors import CameraError, NoImage
+from inspection.errors import CameraError
 from inspection.frame import Crops, Missed
 from inspection.verdict import Reason
-from tests.camera.conftest import Rig, StartCamera
+from tests.camera.conftest import StartCamera, shot
 from tests.camera.peers import VIKY, RtspServer
 
 # How rtsp_server.py tells the moment of exposure: one gray level for each of these many seconds, 200 levels.
@@ -34,13 +34,6 @@ TOLERANCE = 3 * TICK
 
 def stream(server: RtspServer, **more: object) -> OpencvConfig:
     return OpencvConfig.model_validate({"kind": "opencv", "source": server.url, "stall_timeout_s": 5, **more})
-
-
-async def shot(rig: Rig, within_s: float = 60) -> Crops | Missed:
-    try:
-        return await rig.process.shoot(clock.monotonic() + within_s)
-    except NoImage as error:
-        return error.missed
 
 
 def age(gray: float, now: float) -> float:
