@@ -29,15 +29,17 @@ class OpenvinoBackend:
         self.name = f"openvino-{precision}"
         config = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            # Two pinned processes on one box would sit on the same core.
+            # Pinned, two processes that take fewer than all cores would sit on the same ones.
             "ENABLE_CPU_PINNING": False,
             **({"INFERENCE_NUM_THREADS": threads} if threads else {}),
         }
+        # With a thread for every core, pinning keeps two from waking on one core after a rest.
+        spread = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": not threads}
         apart = {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": _MOST_STREAMS}
         try:
             core = openvino.Core()
             model = core.read_model(graph)
-            together = core.compile_model(model, "CPU", {**config, "PERFORMANCE_HINT": "LATENCY"})
+            together = core.compile_model(model, "CPU", {**config, **spread})
             self._together = together.create_infer_request()
             self._apart = openvino.AsyncInferQueue(core.compile_model(model, "CPU", {**config, **apart}))
         except RuntimeError as error:
