@@ -16,8 +16,8 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.rig.line import Daemon, Plc, cpu_seconds, means  # noqa: E402
+from bench.rig.line import Daemon, Plc, cpu_seconds, means, mosquitto  # noqa: E402
 from bench.rig.rivals import BATCH, apart, bare, rate, singles, usual  # noqa: E402
 from transport.broker import EmbeddedBroker  # noqa: E402
 from vision.bundle import load_bundle  # noqa: E402
@@ -197,6 +197,12 @@ def _met(met: bool) -> str:
     return "met" if met else "MISSED"
 
 
+@contextmanager
+def embedded() -> Iterator[int]:
+    with EmbeddedBroker() as broker:
+        yield broker.port
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="A whole station beside its bare network and the usual script.")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
@@ -205,6 +211,7 @@ def main() -> int:
     parser.add_argument(
         "--reference", action="store_true", help="the reference recipe's centre crop in place of the bundle's geometry"
     )
+    parser.add_argument("--mosquitto", action="store_true", help="Mosquitto in place of the embedded broker")
     args = parser.parse_args()
     width, height = args.size
     camera = {"kind": "simulated", "width": width, "height": height, "distinct": FRAMES}
@@ -212,14 +219,16 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="linegate-bench-")))
         bundle = centre_cropping(folder) if args.reference else BUNDLE
-        broker = stack.enter_context(EmbeddedBroker())
-        daemon = Daemon(folder, bundle, camera, broker.port)
+        broker = mosquitto(folder) if args.mosquitto else embedded()
+        port = stack.enter_context(broker)
+        daemon = Daemon(folder, bundle, camera, port)
         stack.callback(daemon.stop)
         daemon.await_ready()
         network, backend = stack.enter_context(apart(bare, bundle, daemon.state / "cache"))
         script, _ = stack.enter_context(apart(usual, bundle, camera, FRAMES))
-        bench = asyncio.run(measure(args.rounds, daemon, broker.port, network, script))
+        bench = asyncio.run(measure(args.rounds, daemon, port, network, script))
         frames = f"frames of {width}x{height}, {load_bundle(bundle).recipe.geometry}"
+        frames += ", Mosquitto" if args.mosquitto else ", embedded broker"
     said = {"backend": backend, "frames": frames, **summary(bench.found, bench.plc.unscored)}
     if args.json:
         print(json.dumps(said, indent=1))

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,10 +167,29 @@ class Plc:
         self._sent.clear()
 
 
+@contextmanager
+def mosquitto(folder: Path) -> Iterator[int]:
+    """A Mosquitto on loopback, as most lines have one; its port. Needs the package of that name."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    config = folder / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
+    child = subprocess.Popen(["mosquitto", "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        while child.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        child.terminate()
+        child.wait()
+
+
 def cpu_seconds(daemon: int) -> dict[str, float]:
     """CPU time until now of everything that takes part in a verdict, this process as the PLC included."""
     spent = {"PLC": time.process_time()}
-    broker = next(p for p in _tree(os.getpid()) if "transport.broker" in Path(f"/proc/{p}/cmdline").read_text())
+    broker = next(pid for pid in _tree(os.getpid()) if _is_broker(Path(f"/proc/{pid}/cmdline").read_text()))
     for top, name in ((daemon, "daemon"), (broker, "broker")):
         for pid in _tree(top):
             place = Path(f"/proc/{pid}")
@@ -179,6 +198,10 @@ def cpu_seconds(daemon: int) -> dict[str, float]:
             does = name if pid == top else "worker" if "openvino" in maps or "onnxruntime" in maps else "camera"
             spent[does] = spent.get(does, 0.0) + (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     return spent
+
+
+def _is_broker(command: str) -> bool:
+    return command.startswith("mosquitto\0") or "transport.broker" in command
 
 
 def _tree(pid: int) -> list[int]:
