@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from camera.genicam import find_devices
+from inspection import spawn
 from inspection.errors import CameraError
 from inspection.verdict import Reason
 
@@ -57,11 +58,9 @@ def find_genicam(producer: Path, *, timeout_s: float = 20.0) -> tuple[Found, ...
 
     A vendor's library runs in a process of its own, which is killed when it takes longer than `timeout_s`.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_list, args=(producer, theirs), name="find cameras", daemon=True)
-    process.start()
-    theirs.close()
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    with theirs:
+        process = spawn.start(_list, producer, theirs, os.getpid(), name="find cameras")
     try:
         if not ours.poll(timeout_s):
             raise CameraError(Reason.CAMERA_STALLED, f"{producer} lists nothing within {timeout_s:g} s")
@@ -82,7 +81,8 @@ def find_genicam(producer: Path, *, timeout_s: float = 20.0) -> tuple[Found, ...
     )
 
 
-def _list(producer: Path, to_parent: Connection) -> None:
+def _list(producer: Path, to_parent: Connection, parent: int) -> None:
+    spawn.die_with(parent)
     try:
         to_parent.send(find_devices((producer,)))
     except CameraError as error:
