@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from daemon.commands.labelled import add_data
 from inspection.errors import DataError
 from inspection.part import Label
 
@@ -21,16 +22,9 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         " its verdicts with the labels. Intervals are 95 % and take the pictures as independent.",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="model bundle")
-    parser.add_argument("data", type=Path, metavar="DATA", help="manifest, or folder of pictures")
+    add_data(parser)
     parser.add_argument(
         "--split", choices=("train", "val", "test", "all"), default="test", help="which pictures (default: test)"
-    )
-    parser.add_argument(
-        "--bit-depth",
-        type=int,
-        choices=(10, 12, 16),
-        default=16,
-        help="of 16-bit files: 10 or 12 where the camera has so many bits, as in its config (default: 16)",
     )
     parser.add_argument("--backend", default="auto", help="as in config.yaml (default: auto)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: one for each core)")

@@ -6,6 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from daemon.commands.labelled import add_data
 from inspection import clock
 from inspection.errors import DataError
 
@@ -22,7 +23,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         " of an ImageNet ResNet18 learn on 'train'; 'val' decides when to stop and sets the thresholds; 'test'"
         " is measured once.",
     )
-    parser.add_argument("data", type=Path, metavar="DATA", help="manifest, or folder of pictures")
+    add_data(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write")
     parser.add_argument(
         "--recipe", default="reference", help=f"{', '.join(RECIPES)}, or a JSON file (default: reference)"
@@ -32,13 +33,6 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         default=str(IMAGENET),
         metavar="FILE|torchvision",
         help="ImageNet weights as safetensors (default: those that come with linegate), or 'torchvision' to download",
-    )
-    parser.add_argument(
-        "--bit-depth",
-        type=int,
-        choices=(10, 12, 16),
-        default=16,
-        help="of 16-bit files: 10 or 12 where the camera has so many bits, as in its config (default: 16)",
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bundle (default: 0)")
     parser.add_argument("--epochs", type=_positive, help="at most so many passes (default: the recipe's)")

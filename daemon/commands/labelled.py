@@ -1,0 +1,16 @@
+"""What commands that read labelled pictures ask for alike."""
+
+import argparse
+from pathlib import Path
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add `data` and `bit_depth`, as `training.dataset.load_dataset` takes them."""
+    parser.add_argument("data", type=Path, metavar="DATA", help="manifest, or folder of pictures")
+    parser.add_argument(
+        "--bit-depth",
+        type=int,
+        choices=(10, 12, 16),
+        default=16,
+        help="of 16-bit files: 10 or 12 where the camera has so many bits, as in its config (default: 16)",
+    )
