@@ -8,15 +8,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from camera.picture import read_picture
+from camera.picture import SUFFIXES, read_picture
 from camera.settings import CameraSettings
 from inspection import clock
 from inspection.errors import CameraError, PictureError
 from inspection.frame import Capture, Frame, Missed
 from inspection.part import Label
 from inspection.verdict import Reason
-
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"}
 
 
 class FolderConfig(CameraSettings):
@@ -95,7 +93,7 @@ class FolderCamera:
 
 
 def _from_folder(folder: Path) -> tuple[_Entry, ...]:
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     labels = {label.value: label for label in Label}
     return tuple(_Entry(file, str(file.relative_to(folder)), labels.get(file.parent.name)) for file in files)
 

@@ -30,6 +30,9 @@ from camera import MAX_PICTURE_PIXELS
 from inspection.errors import PictureError
 from inspection.frame import Pixels
 
+SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
+"""What names of files with such a picture end in, in lower case."""
+
 MAX_PICTURE_BYTES = 256 * 2**20
 
 _JPEG_END = b"\xff\xd9"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
+from camera.picture import SUFFIXES
 from inspection.errors import DataError
 from inspection.part import Label
 from training.split import group_split
@@ -21,7 +22,6 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 MANIFEST = "manifest.csv"
 WRITTEN_SPLIT = "linegate-split.csv"
 COLUMNS = ("path", "label", "defect_type", "split", "group")
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +203,9 @@ def _read_folders(data: Path) -> Dataset:
         folder = data / label.value
         if not folder.is_dir():
             raise DataError(f"{data}: no folder {label.value}/ in it; a model needs good and bad pictures")
-        names = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+        names = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not names:
-            raise DataError(f"{folder}: no picture in it ({', '.join(sorted(PICTURES))})")
+            raise DataError(f"{folder}: no picture in it ({', '.join(sorted(SUFFIXES))})")
         for path in names:
             name = path.relative_to(data).as_posix()
             samples.append(Sample(_inside(data, name, str(data)), name, label, group=name))

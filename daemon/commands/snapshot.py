@@ -11,8 +11,6 @@ from inspection.errors import ConfigError
 if TYPE_CHECKING:
     from camera.kinds import CameraConfig
 
-_PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"}
-
 
 def register(commands: "argparse._SubParsersAction[Any]") -> None:
     command = commands.add_parser(
@@ -108,6 +106,7 @@ def _as_named(name: str, producer: Path | None) -> "CameraConfig":
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
 
     from camera.kinds import CameraConfig  # noqa: PLC0415
+    from camera.picture import SUFFIXES  # noqa: PLC0415
 
     path = Path(name)
     if producer is not None:
@@ -116,7 +115,7 @@ def _as_named(name: str, producer: Path | None) -> "CameraConfig":
         settings = {"kind": "simulated"}
     elif path.is_dir() or path.suffix.lower() == ".csv":
         settings = {"kind": "folder", "path": path}
-    elif path.suffix.lower() in _PICTURES:
+    elif path.suffix.lower() in SUFFIXES:
         raise ConfigError(f"{name} is one picture; name its folder")
     elif name.isdigit() or "://" in name or "!" in name or path.exists() or name.startswith("/"):
         settings = {"kind": "opencv", "source": name}
