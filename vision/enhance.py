@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inspection.errors import PictureError
 from inspection.frame import Pixels
 
-Enhancement = Literal["equalize_gradient", "clahe_gradient", "equalize", "clahe", "none"]
+Enhancement = Literal["equalize_gradient", "clahe_gradient", "equalize", "clahe", "none", "stack"]
 Image = NDArray[np.uint8]
 
 _KERNEL = np.ones((3, 3), np.uint8)
@@ -119,24 +119,28 @@ def equalizing_table(image: Image) -> Image:
 
 
 def enhance(image: Image, how: Enhancement, region: Region) -> Image:
-    """`region` of the enhanced gray picture `image`.
+    """`region` of the enhanced gray picture `image`: [height, width], or [height, width, 3] where `how` is stack.
 
     Tone is corrected by the statistics of the whole of `image`; the gradient sees one pixel beyond the
-    region, as it would in the whole picture.
+    region, as it would in the whole picture. A stack is gradient, equalised and plain, in the places of blue,
+    green and red.
     """
     height, width = image.shape[:2]
-    margin = 1 if how.endswith("_gradient") else 0
+    margin = 1 if how.endswith("_gradient") or how == "stack" else 0
     left, top = max(region.x - margin, 0), max(region.y - margin, 0)
     right = min(region.x + region.width + margin, width)
     bottom = min(region.y + region.height + margin, height)
     wide = Region(left, top, right - left, bottom - top)
     inner = Region(region.x - left, region.y - top, region.width, region.height)
-    if how.startswith("equalize"):
+    if how.startswith("equalize") or how == "stack":
         toned = _mapped(wide.of(image), equalizing_table(image))
     elif how.startswith("clahe"):
         toned = wide.of(cv2.createCLAHE(_CLAHE_CLIP, _CLAHE_GRID).apply(image))
     else:
         toned = wide.of(image)
-    if margin:
-        toned = cv2.morphologyEx(toned, cv2.MORPH_GRADIENT, _KERNEL)
-    return inner.of(np.asarray(toned, np.uint8))
+    if not margin:
+        return inner.of(np.asarray(toned, np.uint8))
+    gradient = inner.of(np.asarray(cv2.morphologyEx(toned, cv2.MORPH_GRADIENT, _KERNEL), np.uint8))
+    if how != "stack":
+        return gradient
+    return np.dstack([gradient, inner.of(np.asarray(toned, np.uint8)), region.of(image)])

@@ -28,7 +28,7 @@ def folded_stem(tensors: Tensors, recipe: Recipe) -> tuple[NDArray[np.float64], 
     kernel = tensors["conv1.weight"].astype(np.float64) * scale[:, None, None, None]
     mean, std = np.asarray(recipe.mean), np.asarray(recipe.std)
     weight = kernel / (255.0 * std)[None, :, None, None]
-    weight = weight[:, ::-1] if recipe.color else weight.sum(axis=1, keepdims=True)
+    weight = weight[:, ::-1] if recipe.crop_shape[1] == 3 else weight.sum(axis=1, keepdims=True)
     offset = (kernel * (mean / std)[None, :, None, None]).sum(axis=1)
     taps = 2 * np.arange(recipe.size // 2)[:, None] + np.arange(7)[None, :] - 3
     inside = ((taps >= 0) & (taps < recipe.size)).astype(np.float64)

@@ -55,7 +55,8 @@ class Recipe(BaseModel):
     enhance: Enhancement = Field(
         "equalize_gradient",
         description="What is done to the gray picture: histogram equalisation or CLAHE (contrast limited, "
-        "8 x 8 fields), then a 3x3 morphological gradient or not; or none.",
+        "8 x 8 fields), then a 3x3 morphological gradient or not; or none; or stack: the gray picture, the "
+        "equalised one and its gradient side by side as three channels.",
     )
     roi: tuple[int, int, int, int] | None = Field(
         None, description="Region of interest: x, y, width, height in pixels of the frame; cut out first."
@@ -98,10 +99,10 @@ class Recipe(BaseModel):
     def crop_shape(self) -> tuple[int, int, int, int]:
         """[tiles, channels, height, width] of what `crops` gives, for a picture of any size."""
         count = self.tiles.columns * self.tiles.rows if self.tiles else 1
-        return count, 3 if self.color else 1, self.size, self.size
+        return count, 3 if self.color or self.enhance == "stack" else 1, self.size, self.size
 
     def crops(self, pixels: Pixels, bit_depth: int = 8) -> CropPixels:
-        """Crops of one picture: uint8 [tiles, channels, size, size], gray or BGR.
+        """Crops of one picture: uint8 [tiles, channels, size, size], gray, BGR, or what `enhance` stacks.
 
         `pixels` is [height, width] gray or [height, width, 3] BGR, uint8, or uint16 with values of
         `bit_depth` bits of which the upper eight are used. Raises PictureError for anything else, for a
@@ -116,7 +117,7 @@ class Recipe(BaseModel):
         crops = np.empty(self.crop_shape, np.uint8)
         for crop, region in zip(crops, regions, strict=True):
             tile = self._scaled(region._replace(x=region.x - left, y=region.y - top).of(enhanced))
-            crop[:] = tile.transpose(2, 0, 1) if self.color else tile
+            crop[:] = tile.transpose(2, 0, 1) if tile.ndim == 3 else tile
         return crops
 
     def _inside(self, pixels: Pixels) -> Pixels:

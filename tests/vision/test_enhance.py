@@ -46,6 +46,7 @@ DEFINITIONS: dict[Enhancement, Callable[[Image], NDArray[np.uint8]]] = {
     "equalize": lambda image: np.asarray(cv2.equalizeHist(image), np.uint8),
     "clahe": clahe,
     "none": lambda image: image,
+    "stack": lambda image: np.dstack([gradient(np.asarray(cv2.equalizeHist(image))), cv2.equalizeHist(image), image]),
 }
 SIZES = [(1280, 1024), (1279, 1024), (640, 480), (224, 224), (31, 17), (9, 9), (8, 1), (1, 8), (2, 2), (1, 1)]
 

@@ -46,10 +46,11 @@ def noise(*shape: int) -> NDArray[np.uint8]:
         Recipe(resize=64, size=64),
         Recipe(resize=96, size=96, mean=(0.1, 0.2, 0.9), std=(0.3, 0.1, 0.7)),
         Recipe(resize=64, size=64, enhance="none", color=True, mean=(0.1, 0.2, 0.9), std=(0.3, 0.1, 0.7)),
+        Recipe(resize=64, size=64, enhance="stack", mean=(0.1, 0.2, 0.9), std=(0.3, 0.1, 0.7)),
         Recipe(resize=64, size=64, tiles=Tiles(columns=2, rows=1, overlap=0.0), enhance="none"),
         Recipe(),
     ],
-    ids=["gray", "gray, three means", "colour", "tiles", "reference"],
+    ids=["gray", "gray, three means", "colour", "stack", "tiles", "reference"],
 )
 def test_the_graph_gives_torchs_margins(
     recipe: Recipe, tmp_path: Path, draw_bundle: Draw, torch_margins: Margins

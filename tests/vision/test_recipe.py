@@ -112,12 +112,12 @@ def test_a_strip_loses_no_pixel_when_one_side_shrinks_and_the_other_grows() -> N
     assert (crop.max(axis=1) > 0).all()
 
 
-@pytest.mark.parametrize("how", ["equalize_gradient", "clahe_gradient", "equalize", "clahe", "none"])
+@pytest.mark.parametrize("how", ["equalize_gradient", "clahe_gradient", "equalize", "clahe", "none", "stack"])
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 3), (7, 1), (1, 300), (31, 17), (100, 3000)])
 def test_the_tiniest_and_the_oddest_picture_gives_a_crop(how: Any, width: int, height: int) -> None:
     for geometry in ("center_crop", "squash", "letterbox"):
         crops = Recipe(enhance=how, geometry=geometry).crops(gray(noise(width, height)))
-        assert crops.shape == (1, 1, 224, 224)
+        assert crops.shape == (1, 3 if how == "stack" else 1, 224, 224)
 
 
 def test_the_region_of_interest_is_cut_before_the_histogram_is_taken() -> None:
@@ -287,6 +287,7 @@ RECIPES = [
     REFERENCE,
     Recipe(geometry="squash", enhance="clahe_gradient"),
     Recipe(geometry="letterbox", enhance="none", color=True),
+    Recipe(geometry="squash", enhance="stack"),
     Recipe(rotate=90, roi=(5, 6, 300, 200), tiles=Tiles(columns=2, rows=3)),
 ]
 
