@@ -1,4 +1,4 @@
-"""From margins on val to a probability and to thresholds.
+"""From margins on val to a probability.
 
 A margin is logit(ng) - logit(ok) of a picture's worst tile. Losses with class weights, and fine-tuning on few
 pictures, leave the softmax far from a probability.
@@ -9,16 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vision.bundle import Thresholds
-
 Margins = NDArray[np.float64]
 Truth = NDArray[np.bool_]
 
 _TEMPERATURES = (0.25, 20.0)
 _OFFSETS = (-20.0, 20.0)
-# A threshold nearer to 0 or 1 would rest on val's rarest scores alone.
-_BOUNDS = (0.05, 0.95)
-SURE_OVERKILL = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +56,3 @@ def calibrate(margins: Margins, truth: Truth) -> Calibration:
         slope, shift = slope - size * step[0], shift - size * step[1]
     temperature = float(np.clip(1 / slope, *_TEMPERATURES)) if slope > 0 else _TEMPERATURES[1]
     return Calibration(temperature, float(np.clip(shift * temperature, *_OFFSETS)))
-
-
-def choose_thresholds(scores: NDArray[np.float64], truth: Truth) -> Thresholds:
-    """Thresholds on calibrated scores of val.
-
-    `pass_below` has the least escape + overkill (both as rates); among equal ones, the middle of the widest
-    gap between scores, which transfers best. `fail_above` lies at or above it, where at most 1 % of the good ones
-    score higher: what is between is uncertain. Both stay within 0.05 to 0.95.
-    """
-    ok, ng = np.sort(scores[~truth]), np.sort(scores[truth])
-    edges = np.unique(np.concatenate([[0.0], scores, [1.0]]))
-    cuts = (edges[:-1] + edges[1:]) / 2
-    cost = np.searchsorted(ng, cuts) / ng.size + (ok.size - np.searchsorted(ok, cuts)) / ok.size
-    best = np.flatnonzero(cost <= cost.min() + 1e-12)
-    widest = best[np.argmax(np.diff(edges)[best])]
-    pass_below = float(np.clip(cuts[widest], *_BOUNDS))
-    last_passed = ok[ok.size - 1 - int(SURE_OVERKILL * ok.size)]
-    sure = float(cuts[np.searchsorted(cuts, last_passed)]) if last_passed < cuts[-1] else _BOUNDS[1]
-    return Thresholds(pass_below, max(pass_below, min(sure, _BOUNDS[1])))

@@ -1,14 +1,15 @@
-"""95 % confidence intervals, on the standard library and numpy.
+"""95 % confidence intervals and bounds, on the standard library and numpy.
 
 All of them take the pictures as independent. Pictures of one group are alike, so that the truth is wider.
 """
 
 from collections.abc import Callable
-from math import exp, lgamma, log, log1p, sqrt
+from math import ceil, exp, lgamma, log, log1p, sqrt
 
 Interval = tuple[float, float]
 
 Z95 = 1.959963984540054
+CONFIDENCE = 0.95
 _TAIL = 0.025
 
 
@@ -22,6 +23,35 @@ def clopper_pearson(successes: float, trials: int) -> Interval:
     low = 0.0 if successes <= 0 else beta_quantile(_TAIL, successes, trials - successes + 1)
     high = 1.0 if successes >= trials else beta_quantile(1 - _TAIL, successes + 1, trials - successes)
     return low, high
+
+
+def upper_bound(successes: int, trials: int) -> float:
+    """The one-sided exact upper bound of a rate: in 95 of 100 sets of trials the true rate lies at or below it.
+
+    It is the upper end of Clopper and Pearson's interval with the whole 5 % on one side, so it lies below the end of
+    the two-sided interval, which leaves 2.5 % there. 1 without trials.
+    """
+    if successes >= trials:
+        return 1.0
+    return beta_quantile(CONFIDENCE, successes + 1, trials - successes)
+
+
+def trials_needed(rate: float) -> int:
+    """How many trials without a single success put `upper_bound` at or below `rate`, above 0."""
+    # upper_bound(0, n) is 1 - (1 - CONFIDENCE) ** (1 / n).
+    return ceil(log(1 - CONFIDENCE) / log1p(-rate) - 1e-9)
+
+
+def most_successes(rate: float, trials: int) -> int:
+    """With how many successes `upper_bound` is still at or below `rate`; -1 where even none is too many."""
+    low, high = -1, trials
+    while high - low > 1:
+        middle = (low + high) // 2
+        if upper_bound(middle, trials) <= rate:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def mann_whitney(auroc: float, n_ok: int, n_ng: int) -> Interval:

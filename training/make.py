@@ -14,13 +14,15 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from camera.picture import read_picture
 from inspection.part import Label
-from training.calibrate import Calibration, calibrate, choose_thresholds
+from training.calibrate import Calibration, calibrate
 from training.dataset import SPLITS, Dataset, Sample, require_classes
+from training.decide import Decision, decide
 from training.evaluate import truth_of
 from training.fit import Features, fit, fresh_head, margins, trunk_features
 from training.metrics import Report, report
 from training.pictures import batches, crops_of
 from training.recipes import TrainingRecipe
+from training.targets import ScoredSplit, Targets, group_numbers, require_provable
 from vision.bundle import Bundle, Thresholds, write_bundle
 from vision.resnet import ResNet18
 from vision.weights import as_stored
@@ -28,7 +30,9 @@ from vision.weights import as_stored
 GOLDEN_PER_CLASS = 16
 _BATCH = 16
 # A golden part gates backends, whose scores may differ by rounding: its verdict must not hang on that.
-_CLEAR_OF_THRESHOLDS = 0.05
+# In logits, where rounding is alike for all scores: 0.05 of P(defect) at 0.5, less towards 0 and 1.
+_CLEAR_OF_THRESHOLDS = 0.2
+_NO_TARGETS = Targets()
 _COPIED = frozenset({".png", ".jpg", ".jpeg"})
 
 Scores = NDArray[np.float64]
@@ -42,6 +46,7 @@ class Made:
     epochs: int
     val: Report
     test: Report | None
+    decision: Decision
 
 
 def make_bundle(
@@ -52,15 +57,17 @@ def make_bundle(
     *,
     seed: int,
     notes: Mapping[str, Any],
+    targets: Targets = _NO_TARGETS,
     quiet: bool = False,
 ) -> Made:
     """Learn from `train`; stop, calibrate and choose thresholds on `val`; measure on `test`; write to `out`.
 
     `model` holds the backbone's weights and is trained in place. `notes` go into the bundle's metrics as they
-    are. Raises DataError, or BundleError where `out` cannot be written.
+    are. Raises DataError, at once where val is too small for `targets`, or BundleError where `out` cannot be written.
     """
     for split in ("train", "val"):
         require_classes(dataset, split)
+    require_provable(targets, dataset.of("val"), "val")
     fresh_head(model, seed)
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
         features = {
@@ -75,7 +82,9 @@ def make_bundle(
         scores = {
             split: _probability(margins(model, features[split].values), calibration.temperature) for split in truth
         }
-    thresholds = choose_thresholds(scores["val"], truth["val"])
+    scored = {split: ScoredSplit(scores[split], truth[split], group_numbers(dataset.of(split))) for split in truth}
+    decision = decide(targets, scored["val"], scored.get("test"), scored_by="torch fp32")
+    thresholds = decision.thresholds
     val = report(scores["val"], truth["val"], thresholds)
     test = report(scores["test"], truth["test"], thresholds) if "test" in truth else None
     golden = choose_golden(dataset.of("val"), scores["val"], thresholds)
@@ -89,6 +98,7 @@ def make_bundle(
             metrics={
                 "val": val.to_json(),
                 "test": test.to_json() if test else None,
+                "decision": decision.to_json(),
                 "training": {
                     **notes,
                     "recipe": recipe.model_dump(mode="json"),
@@ -100,7 +110,7 @@ def make_bundle(
             golden=[(_picture_to_copy(s, Path(scratch)), s.label, score) for s, score in golden],
             golden_crops=[crops_of(sample, recipe.image) for sample, _ in golden],
         )
-    return Made(bundle, len(history), val, test)
+    return Made(bundle, len(history), val, test, decision)
 
 
 def choose_golden(
@@ -108,7 +118,7 @@ def choose_golden(
 ) -> list[tuple[Sample, float]]:
     """Good and bad pictures evenly from the lowest score to the highest, clear of the thresholds."""
     edges = np.array([thresholds.pass_below, thresholds.fail_above])
-    clear = np.abs(scores[:, None] - edges).min(axis=1) > _CLEAR_OF_THRESHOLDS
+    clear = np.abs(_logit(scores)[:, None] - _logit(edges)).min(axis=1) > _CLEAR_OF_THRESHOLDS
     chosen: list[tuple[Sample, float]] = []
     for label in Label:
         order = [i for i in np.argsort(scores, kind="stable") if clear[i] and samples[i].label is label]
@@ -149,6 +159,12 @@ def _arrays(model: ResNet18) -> dict[str, NDArray[np.generic]]:
 
 def _probability(margin: Scores, temperature: float) -> Scores:
     return 1 / (1 + np.exp(-margin / temperature))
+
+
+def _logit(probability: Scores) -> Scores:
+    """Finite also at 0 and 1."""
+    inside = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.log(inside) - np.log1p(-inside)
 
 
 def _picture_to_copy(sample: Sample, scratch: Path) -> Path:

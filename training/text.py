@@ -1,7 +1,9 @@
 """Reports and mistakes as lines for a terminal."""
 
+from training.decide import Achieved, Decision, Share
 from training.evaluate import Mistake
 from training.metrics import MEASURES, Report
+from training.targets import percent
 
 _TITLES = {
     "accuracy": "accuracy",
@@ -40,3 +42,46 @@ def mistake_lines(title: str, mistakes: list[Mistake], most: int) -> list[str]:
         f"  {mistake.score:.3f}  {mistake.sample.name}  {mistake.sample.defect_type}".rstrip()
         for mistake in mistakes[:most]
     ]
+
+
+def decision_lines(decision: Decision) -> list[str]:
+    """The thresholds, and for val and test what they achieve, with the bounds and the targets."""
+    thresholds, targets = decision.thresholds, decision.targets
+    lines = [
+        (
+            f"thresholds by the scores of {decision.scored_by} on val: PASS below {thresholds.pass_below:.4f}, "
+            f"FAIL from {thresholds.fail_above:.4f} on, uncertain between"
+        ),
+        "  'at most' is the one-sided 95 % Clopper-Pearson bound; it takes pictures as independent. Those of a group",
+        "  are not: 'by groups' counts one group as one, where any of its pictures does it. test has chosen nothing.",
+        f"  {'':32}{'seen':>20}{'at most':>10}{'by groups':>20}{'at most':>10}{'target':>10}",
+    ]
+    for split, found in (("val", decision.val), ("test", decision.test)):
+        if found is not None:
+            lines += _achieved_lines(split, found, targets.max_escape, targets.max_overkill)
+    if targets.costs:
+        lines.append(f"  costs are weighed with {percent(decision.defect_rate)} defective parts")
+    if decision.val.passes_nothing:
+        lines.append("  No good picture of val would pass: the model does not tell good from bad well enough for this.")
+    return lines
+
+
+def _achieved_lines(split: str, found: Achieved, max_escape: float | None, max_overkill: float | None) -> list[str]:
+    lines = [
+        _share_line(f"{split}: escape", found.escape, found.escape_groups, max_escape),
+        _share_line(f"{split}: overkill by score", found.overkill, found.overkill_groups, max_overkill),
+        _share_line(f"{split}: uncertain of the good", found.uncertain_ok),
+        _share_line(f"{split}: uncertain of the defective", found.uncertain_ng),
+    ]
+    return lines if found.cost is None else [*lines, f"  {split + ': cost of the mean part':32}{found.cost:>20.4g}"]
+
+
+def _share_line(title: str, share: Share, groups: Share | None = None, target: float | None = None) -> str:
+    line = f"  {title:32}{_seen(share):>20}"
+    if groups:
+        line += f"{percent(share.upper):>10}{_seen(groups):>20}{percent(groups.upper):>10}"
+    return line + (f"{percent(target):>10}" if target is not None else "")
+
+
+def _seen(share: Share) -> str:
+    return "none there" if share.rate is None else f"{share.count} of {share.of} {percent(share.rate):>6}"

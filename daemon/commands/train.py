@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from daemon.commands.labelled import add_data
+from daemon.commands.targets import add_targets, targets
 from inspection import clock
 from inspection.errors import DataError
 
@@ -37,6 +38,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bundle (default: 0)")
     parser.add_argument("--epochs", type=_positive, help="at most so many passes (default: the recipe's)")
     parser.add_argument("--threads", type=_positive, default=None, help="CPU threads (default: one for each core)")
+    add_targets(parser)
     parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=main)
@@ -77,6 +79,7 @@ def main(args: argparse.Namespace) -> int:
             "recipe_name": args.recipe,
             "bit_depth_of_16_bit_files": args.bit_depth,
         },
+        targets=targets(args),
         quiet=args.json,
     )
     seconds = clock.monotonic() - began
@@ -84,11 +87,12 @@ def main(args: argparse.Namespace) -> int:
         facts = {"bundle": str(args.out), "model": made.bundle.model_id, "epochs": made.epochs, "seconds": seconds}
         sys.stdout.write(json.dumps({**facts, **made.bundle.metrics}) + "\n")
         return 0
-    from training.text import report_lines  # noqa: PLC0415
+    from training.text import decision_lines, report_lines  # noqa: PLC0415
 
     lines = [f"{args.out}: model {made.bundle.model_id}, {made.epochs} epochs, {seconds:.0f} s"]
     for split, report in (("val (stop, calibration and thresholds were chosen on it)", made.val), ("test", made.test)):
         lines += ["", split, *(report_lines(report) if report else ["  the data set has no test split"])]
+    lines += ["", *decision_lines(made.decision)]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 

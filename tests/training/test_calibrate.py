@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.calibrate import Calibration, calibrate, choose_thresholds
+from training.calibrate import Calibration, calibrate
 
 
 def test_calibration_recovers_the_logistic_curve_that_the_labels_were_drawn_from() -> None:
@@ -41,32 +41,3 @@ def test_margins_that_are_all_equal_are_calibrated_without_a_crash() -> None:
     found = calibrate(np.zeros(6), np.array([True, False, False, False, False, False]))
 
     assert np.isfinite(found.probability(np.zeros(1))).all()
-
-
-def test_the_pass_threshold_lies_in_the_middle_of_the_widest_gap_that_costs_least() -> None:
-    scores = np.array([0.1, 0.2, 0.3, 0.7, 0.8])
-    truth = scores > 0.5
-
-    thresholds = choose_thresholds(scores, truth)
-
-    assert thresholds.pass_below == pytest.approx(0.5)
-    assert thresholds.fail_above == pytest.approx(0.5)
-
-
-def test_between_the_thresholds_lie_the_rejected_good_ones() -> None:
-    ok = np.array([0.05, 0.1, 0.15, 0.2, 0.55])
-    ng = np.array([0.4, 0.6, 0.7])
-
-    thresholds = choose_thresholds(np.concatenate([ok, ng]), np.array([False] * 5 + [True] * 3))
-
-    assert thresholds.pass_below == pytest.approx(0.3)
-    assert thresholds.fail_above == pytest.approx(0.575)
-
-
-@pytest.mark.parametrize("high", [0.01, 0.99])
-def test_thresholds_stay_away_from_the_ends(high: float) -> None:
-    scores = np.array([0.0, high])
-
-    thresholds = choose_thresholds(scores, np.array([False, True]))
-
-    assert 0.05 <= thresholds.pass_below <= thresholds.fail_above <= 0.95

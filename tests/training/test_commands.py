@@ -14,6 +14,8 @@ from inspection.errors import DataError
 from training.dataset import Dataset
 from training.make import Made
 from training.recipes import NAMED, TrainingRecipe
+from training.targets import Targets, require_provable
+from vision.bundle import load_bundle
 
 Rows = list[dict[str, str]]
 
@@ -67,6 +69,74 @@ def test_train_does_not_write_into_a_folder_of_something_else(
 
     with pytest.raises(DataError, match="not empty and no bundle"):
         linegate("train", data.source, "--out", tmp_path / "letters", "--force")
+
+
+def test_train_keeps_the_bounds_that_it_was_asked_for_and_prints_them(
+    *,
+    linegate: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    data: Dataset,
+    weights: Path,
+    small: TrainingRecipe,
+    tmp_path: Path,
+) -> None:
+    recipe = tmp_path / "small.json"
+    recipe.write_text(small.model_dump_json())
+
+    linegate(
+        "train", data.source, "--out", tmp_path / "new", "--recipe", recipe, "--weights", weights, "--epochs", 1,
+        "--max-escape", "70%", "--max-overkill", "0.5", "--cost-escape", 10, "--cost-overkill", 1, "--cost-review", 0.1,
+        "--defect-rate", "1%",
+    )  # fmt: skip
+
+    out = capsys.readouterr().out
+    told = load_bundle(tmp_path / "new").metrics["decision"]
+    assert (told["max_escape"], told["max_overkill"], told["defect_rate"]) == (0.7, 0.5, 0.01)
+    assert told["costs"] == {"escape": 10, "overkill": 1, "review": 0.1}
+    assert told["val"]["escape"]["upper"] <= 0.7
+    assert told["val"]["overkill"]["upper"] <= 0.5
+    assert told["test"]["cost"] >= 0
+    assert "val: escape" in out
+    assert "test: cost of the mean part" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("--max-escape", "0.5%"),
+            "with none of 598 defective pictures .* there are 3. Add 595 .*, or ask for no less than --max-escape 64%",
+        ),
+        (
+            ("--max-escape", "0.6", "--count", "groups"),
+            "with none of 4 groups with defective pictures passed in val, .* there are 2. Add 2 groups",
+        ),
+        (("--max-overkill", "0.02"), "none of 149 good pictures failed in val, .* Add 144 good pictures to val"),
+        (("--cost-review", "1"), "--cost-review needs the other costs"),
+    ],
+)
+def test_what_val_cannot_prove_is_refused_before_the_training(
+    *, linegate: Callable[..., int], data: Dataset, weights: Path, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        linegate("train", data.source, "--out", tmp_path / "new", "--weights", weights, *options)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_least_target_that_the_refusal_offers_is_taken(data: Dataset) -> None:
+    require_provable(Targets(max_escape=0.64), data.of("val"), "val")
+    with pytest.raises(DataError, match="there are 3"):
+        require_provable(Targets(max_escape=0.63), data.of("val"), "val")
+
+
+@pytest.mark.parametrize("share", ["5", "0", "100%", "-1%", "half", "nan"])
+def test_a_share_that_is_none_is_wrong_usage(
+    linegate: Callable[..., int], capsys: pytest.CaptureFixture[str], data: Dataset, tmp_path: Path, share: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        linegate("train", data.source, "--out", tmp_path / "new", f"--max-escape={share}")
+    assert ended.value.code == 2
+    assert "write 0.5% or 0.005" in capsys.readouterr().err
 
 
 def test_train_names_the_recipes_that_exist() -> None:

@@ -2,7 +2,16 @@ from math import comb
 
 import pytest
 
-from training.intervals import average_precision, beta_quantile, clopper_pearson, incomplete_beta, mann_whitney
+from training.intervals import (
+    average_precision,
+    beta_quantile,
+    clopper_pearson,
+    incomplete_beta,
+    mann_whitney,
+    most_successes,
+    trials_needed,
+    upper_bound,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +88,31 @@ def test_the_auroc_interval_solves_its_own_equation() -> None:
 
 def test_the_interval_of_a_perfect_average_precision_does_not_collapse() -> None:
     assert average_precision(1.0, 48) == pytest.approx((0.025 ** (1 / 48), 1.0))
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (1, 10), (3, 598), (40, 612)])
+def test_the_upper_bound_leaves_five_percent_of_the_binomial_below_it(successes: int, trials: int) -> None:
+    rate = upper_bound(successes, trials)
+
+    at_most = sum(comb(trials, k) * rate**k * (1 - rate) ** (trials - k) for k in range(successes + 1))
+    assert at_most == pytest.approx(0.05, abs=1e-9)
+    assert rate < clopper_pearson(successes, trials)[1]
+
+
+def test_the_upper_bound_is_one_where_everything_or_nothing_was_seen() -> None:
+    assert upper_bound(0, 0) == 1.0
+    assert upper_bound(7, 7) == 1.0
+
+
+@pytest.mark.parametrize(("rate", "needed"), [(0.005, 598), (0.01, 299), (0.02, 149), (0.05, 59)])
+def test_the_trials_needed_for_a_bound_are_the_well_known_ones(rate: float, needed: int) -> None:
+    assert trials_needed(rate) == needed
+    assert upper_bound(0, needed) <= rate < upper_bound(0, needed - 1)
+
+
+@pytest.mark.parametrize(("rate", "trials"), [(0.02, 148), (0.02, 149), (0.02, 1000), (0.5, 10), (0.99, 3)])
+def test_the_most_successes_keep_the_bound_and_one_more_does_not(rate: float, trials: int) -> None:
+    most = most_successes(rate, trials)
+
+    assert most == -1 or upper_bound(most, trials) <= rate
+    assert upper_bound(most + 1, trials) > rate
