@@ -22,6 +22,7 @@ HOMES = {
     "argparse": ("daemon/cli.py", "daemon/commands/", "training/excerpt.py"),
     "torch": ("vision/backends/torch.py", "vision/resnet.py", "training/", "daemon/commands/train.py"),
     "torchvision": ("training/",),
+    "nacl": ("vision/signature.py",),
 }
 CLOCKS = {
     ("time", "time"), ("time", "time_ns"), ("time", "monotonic"), ("time", "monotonic_ns"), ("time", "perf_counter"),

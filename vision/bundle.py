@@ -24,15 +24,18 @@ from inspection import clock
 from inspection.errors import BundleError
 from inspection.frame import CropPixels
 from inspection.part import Label
+from vision import signature
 from vision.recipe import Recipe
 from vision.weights import Tensors, parsed, read_weights, weights_bytes
 
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
+SIGNATURE = MANIFEST + signature.SUFFIX
 GOLDEN = "golden"
 GOLDEN_CROPS = "golden/crops.safetensors"
 
 _MAX_MANIFEST = 4 << 20
+_MAX_SIGNATURE = 16 << 10
 _MAX_FILE = 256 << 20
 _MAX_PICTURE = 32 << 20
 _PICTURES = {".png", ".jpg", ".jpeg"}
@@ -60,7 +63,10 @@ class GoldenPart:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle. `hash` is the sha256 of bundle.json, which holds those of all other files."""
+    """A verified bundle. `hash` is the sha256 of bundle.json, which holds those of all other files.
+
+    `signed` is the trusted comment of the signature that was verified; empty where no key was asked for.
+    """
 
     path: Path
     arch: str
@@ -74,6 +80,7 @@ class Bundle:
     hash: str
     weights_hash: str
     golden: tuple[GoldenPart, ...]
+    signed: str = ""
 
     @property
     def model_id(self) -> str:
@@ -160,12 +167,13 @@ class _Manifest(BaseModel):
         return self
 
 
-def load_bundle(path: Path) -> Bundle:
-    """The bundle in the folder `path`, every file of it verified.
+def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
+    """The bundle in the folder `path`, every file of it verified; with `key`, its signature before all.
 
     Raises BundleError, which names the file and the remedy.
     """
     raw = _bounded(path / MANIFEST, _MAX_MANIFEST)
+    signed = _verified(raw, path / SIGNATURE, key) if key else ""
     try:
         manifest = _Manifest.model_validate_json(raw)
         # Two readers could take two different ones of a key that is there twice.
@@ -194,6 +202,7 @@ def load_bundle(path: Path) -> Bundle:
         hash=hashlib.sha256(raw).hexdigest(),
         weights_hash=manifest.files[WEIGHTS].sha256,
         golden=tuple(GoldenPart(path / g.file, g.label, g.score) for g in manifest.golden),
+        signed=signed,
     )
 
 
@@ -280,12 +289,13 @@ def _put(staged: Path, path: Path) -> None:
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
     if path.exists():
-        # The old folder's documents (model card, licence of its pictures) are people's, not the bundle's.
+        # The old folder's documents (model card, licence of its pictures) are people's, not the bundle's. Its signature
+        # fits nothing any more.
         replaced = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         path.rename(replaced / "old")
         staged.rename(path)
         for file in (replaced / "old").iterdir():
-            if file.is_file() and file.suffix.lower() not in _SUFFIXES:
+            if file.is_file() and file.suffix.lower() not in {*_SUFFIXES, signature.SUFFIX}:
                 shutil.copyfile(file, path / file.name)
         shutil.rmtree(replaced)
     else:
@@ -308,6 +318,15 @@ def _refuse_constant(name: str) -> NoReturn:
 def _is_plain(name: str) -> bool:
     parts = name.split("/")
     return "\\" not in name and "\0" not in name and all(part not in {"", ".", ".."} for part in parts)
+
+
+def _verified(manifest: bytes, file: Path, key: signature.PublicKey) -> str:
+    if not file.exists():
+        raise BundleError(
+            f"{file}: not there, and model.public_key takes signed bundles only: sign it with minisign -Sm {MANIFEST}, "
+            "or leave model.public_key out"
+        )
+    return signature.verify(manifest, _bounded(file, _MAX_SIGNATURE), key, file)
 
 
 def _verify(root: Path, name: str, facts: _File) -> None:
