@@ -23,9 +23,10 @@ from training.metrics import Report, report
 from training.pictures import batches, crops_of
 from training.recipes import TrainingRecipe
 from training.targets import ScoredSplit, Targets, group_numbers, require_provable
-from vision.bundle import Bundle, Thresholds, write_bundle
+from vision.bundle import Bundle, Thresholds
 from vision.resnet import ResNet18
 from vision.weights import as_stored
+from vision.write import write_bundle
 
 GOLDEN_PER_CLASS = 16
 _BATCH = 16

@@ -6,27 +6,19 @@ no code and no pickle, and it names no path outside its own folder.
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from safetensors.numpy import save
 
-from inspection import clock
 from inspection.errors import BundleError
 from inspection.frame import CropPixels
 from inspection.part import Label
 from vision import signature
 from vision.recipe import Recipe
-from vision.weights import Tensors, parsed, read_weights, weights_bytes
+from vision.weights import Tensors, parsed, read_weights
 
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
@@ -39,7 +31,7 @@ _MAX_SIGNATURE = 16 << 10
 _MAX_FILE = 256 << 20
 _MAX_PICTURE = 32 << 20
 _PICTURES = {".png", ".jpg", ".jpeg"}
-_SUFFIXES = _PICTURES | {".safetensors", ".onnx", ".json"}
+SUFFIXES = _PICTURES | {".safetensors", ".onnx", ".json"}
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -155,8 +147,8 @@ class _Manifest(BaseModel):
         for name in self.files:
             if not _is_plain(name):
                 raise ValueError(f"the file name {name!r} is not a plain relative path")
-            if Path(name).suffix.lower() not in _SUFFIXES:
-                raise ValueError(f"{name!r}: a bundle holds only {', '.join(sorted(_SUFFIXES))}")
+            if Path(name).suffix.lower() not in SUFFIXES:
+                raise ValueError(f"{name!r}: a bundle holds only {', '.join(sorted(SUFFIXES))}")
         for part in self.golden:
             if part.file not in self.files or Path(part.file).suffix.lower() not in _PICTURES:
                 raise ValueError(f"the golden picture {part.file!r} is not among the files")
@@ -204,102 +196,6 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
         golden=tuple(GoldenPart(path / g.file, g.label, g.score) for g in manifest.golden),
         signed=signed,
     )
-
-
-def write_bundle(
-    path: Path,
-    *,
-    recipe: Recipe,
-    thresholds: Thresholds,
-    temperature: float,
-    tensors: Mapping[str, NDArray[np.generic]],
-    metrics: Mapping[str, Any],
-    data_hash: str,
-    golden: Sequence[tuple[Path, Label, float]],
-    golden_crops: Sequence[CropPixels],
-) -> Bundle:
-    """Write the folder `path` whole or not at all, in place of a bundle that is there, and load it back.
-
-    `golden` are pictures (PNG or JPEG, copied in) with label and reference score; `golden_crops` is what
-    `recipe.crops` gives for each. Raises BundleError where the result would not load or cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    except OSError as error:
-        raise BundleError(f"{path}: not written: {error}") from error
-    try:
-        (staged / WEIGHTS).write_bytes(weights_bytes(tensors))
-        names = _copy_golden(staged, golden, golden_crops, recipe)
-        manifest = {
-            "schema": 1,
-            "arch": "resnet18",
-            "classes": ["ok", "ng"],
-            "recipe": recipe.model_dump(mode="json"),
-            "thresholds": {"pass_below": thresholds.pass_below, "fail_above": thresholds.fail_above},
-            "temperature": temperature,
-            "metrics": dict(metrics),
-            "data_hash": data_hash,
-            "created_at": datetime.fromtimestamp(clock.utc(), UTC).isoformat(timespec="seconds"),
-            "golden": [
-                {"file": name, "label": str(label), "score": score}
-                for name, (_, label, score) in zip(names, golden, strict=True)
-            ],
-            "files": {
-                str(file.relative_to(staged)): {
-                    "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                    "bytes": file.stat().st_size,
-                }
-                for file in sorted(staged.rglob("*"))
-                if file.is_file()
-            },
-        }
-        (staged / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", "utf-8")
-        load_bundle(staged).golden_crops()
-        staged.chmod(0o755)
-        _put(staged, path)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: not written: {error}") from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-    return load_bundle(path)
-
-
-def _copy_golden(
-    staged: Path, golden: Sequence[tuple[Path, Label, float]], crops: Sequence[CropPixels], recipe: Recipe
-) -> list[str]:
-    if not golden:
-        return []
-    (staged / GOLDEN).mkdir()
-    names: list[str] = []
-    for number, (picture, label, _) in enumerate(golden):
-        name = f"{GOLDEN}/{number:03d}-{label}{picture.suffix.lower()}"
-        shutil.copyfile(picture, staged / name)
-        names.append(name)
-    stacked = np.stack([np.asarray(crop, np.uint8) for crop in crops])
-    if stacked.shape != (len(golden), *recipe.crop_shape):
-        raise BundleError(f"golden crops {list(stacked.shape)} for {len(golden)} parts of {list(recipe.crop_shape)}")
-    (staged / GOLDEN_CROPS).write_bytes(save({"crops": stacked}))
-    return names
-
-
-def _put(staged: Path, path: Path) -> None:
-    for file in staged.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-    if path.exists():
-        # The old folder's documents (model card, licence of its pictures) are people's, not the bundle's. Its signature
-        # fits nothing any more.
-        replaced = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        path.rename(replaced / "old")
-        staged.rename(path)
-        for file in (replaced / "old").iterdir():
-            if file.is_file() and file.suffix.lower() not in {*_SUFFIXES, signature.SUFFIX}:
-                shutil.copyfile(file, path / file.name)
-        shutil.rmtree(replaced)
-    else:
-        staged.rename(path)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from inspection.probe import Probe
 from inspection.verdict import Reason
 from vision.backends.simulated import Simulated
 from vision.batching import Batcher
-from vision.bundle import Bundle, Thresholds, write_bundle
+from vision.bundle import Bundle, Thresholds
 from vision.recipe import Recipe
 from vision.resnet import build_resnet18, normalise
 from vision.weights import Tensors, as_stored, resnet18_shapes
 from vision.worker import Worker
+from vision.write import write_bundle
 
 SHAPE = (1, 8, 8)
 

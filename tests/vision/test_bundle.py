@@ -18,9 +18,10 @@ from safetensors.numpy import load, save
 
 from inspection.errors import BundleError
 from inspection.part import Label
-from vision.bundle import WEIGHTS, Bundle, Thresholds, load_bundle, write_bundle
+from vision.bundle import WEIGHTS, Bundle, Thresholds, load_bundle
 from vision.recipe import Recipe
 from vision.weights import Tensors, weights_bytes
+from vision.write import write_bundle
 
 DEMO = Path(__file__).parents[2] / "models" / "bsdata"
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from inspection.errors import BundleError
-from vision.bundle import MANIFEST, SIGNATURE, Bundle, Thresholds, load_bundle, write_bundle
+from vision.bundle import MANIFEST, SIGNATURE, Bundle, Thresholds, load_bundle
 from vision.signature import PublicKey, parse_key, read_key
+from vision.write import write_bundle
 
 pytestmark = pytest.mark.skipif(
     shutil.which("minisign") is None and "CI" not in os.environ, reason="minisign is not installed"
