@@ -21,6 +21,8 @@ from vision.bundle import Thresholds
 # A threshold nearer to 0 or 1 would rest on val's rarest scores alone.
 _BOUNDS = (0.05, 0.95)
 SURE_OVERKILL = 0.01
+# In logits, where rounding is alike for all scores: 0.05 of P(defect) at 0.5, less towards 0 and 1.
+_CLEAR = 0.2
 
 Numbers = NDArray[np.float64]
 
@@ -175,6 +177,21 @@ def achieved(scored: ScoredSplit, thresholds: Thresholds, costs: Costs | None, d
         overkill_groups=failed("groups"),
         cost=cost,
     )
+
+
+def clear_of(scores: Numbers, thresholds: Thresholds) -> NDArray[np.bool_]:
+    """Which scores lie so far from both thresholds that a backend's rounding does not change the verdict: bool [n].
+
+    A golden part gates backends: its verdict must not hang on rounding.
+    """
+    edges = _logit(np.array([thresholds.pass_below, thresholds.fail_above]))
+    return np.asarray(np.abs(_logit(scores)[:, None] - edges).min(axis=1) > _CLEAR)
+
+
+def _logit(probability: Numbers) -> Numbers:
+    """Finite also at 0 and 1."""
+    inside = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.log(inside) - np.log1p(-inside)
 
 
 def _widest(values: Numbers, gaps: Numbers) -> int:

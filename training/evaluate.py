@@ -54,10 +54,19 @@ def truth_of(samples: Sequence[Sample]) -> NDArray[np.bool_]:
 def evaluate(bundle: Bundle, backend: Backend, samples: Sequence[Sample], *, quiet: bool = False) -> Evaluation:
     """Score every picture (the maximum over its tiles) and judge it by the bundle's thresholds.
 
+    Raises DataError as `score` does.
+    """
+    values = score(bundle, backend, samples, quiet=quiet)
+    return Evaluation(tuple(samples), values, report(values, truth_of(samples), bundle.thresholds), bundle.thresholds)
+
+
+def score(bundle: Bundle, backend: Backend, samples: Sequence[Sample], *, quiet: bool = False) -> NDArray[np.float64]:
+    """P(defect) of every picture, the maximum over its tiles: float64 [pictures].
+
     Raises DataError when there are none, one cannot be read, or its score is not finite.
     """
     if not samples:
-        raise DataError("there is no picture to evaluate")
+        raise DataError("there is no picture to score")
     scores: list[float] = []
     with tqdm(total=len(samples), desc="scoring", unit="picture", disable=quiet) as bar:
         for crops in batches(samples, bundle.recipe, _BATCH):
@@ -67,7 +76,7 @@ def evaluate(bundle: Bundle, backend: Backend, samples: Sequence[Sample], *, qui
     if not np.isfinite(values).all():
         bad = samples[int(np.flatnonzero(~np.isfinite(values))[0])]
         raise DataError(f"{bad.path}: the score is not finite; the bundle or its backend is broken")
-    return Evaluation(tuple(samples), values, report(values, truth_of(samples), bundle.thresholds), bundle.thresholds)
+    return values
 
 
 def _scored(backend: Backend, crops: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from camera.picture import read_picture
 from inspection.part import Label
 from training.calibrate import Calibration, calibrate
 from training.dataset import SPLITS, Dataset, Sample, require_classes
-from training.decide import Decision, decide
+from training.decide import Decision, clear_of, decide
 from training.evaluate import truth_of
 from training.fit import Features, fit, fresh_head, margins, trunk_features
 from training.metrics import Report, report
@@ -30,9 +30,6 @@ from vision.write import write_bundle
 
 GOLDEN_PER_CLASS = 16
 _BATCH = 16
-# A golden part gates backends, whose scores may differ by rounding: its verdict must not hang on that.
-# In logits, where rounding is alike for all scores: 0.05 of P(defect) at 0.5, less towards 0 and 1.
-_CLEAR_OF_THRESHOLDS = 0.2
 _NO_TARGETS = Targets()
 _COPIED = frozenset({".png", ".jpg", ".jpeg"})
 
@@ -118,8 +115,7 @@ def choose_golden(
     samples: Sequence[Sample], scores: Scores, thresholds: Thresholds, per_class: int = GOLDEN_PER_CLASS
 ) -> list[tuple[Sample, float]]:
     """Good and bad pictures evenly from the lowest score to the highest, clear of the thresholds."""
-    edges = np.array([thresholds.pass_below, thresholds.fail_above])
-    clear = np.abs(_logit(scores)[:, None] - _logit(edges)).min(axis=1) > _CLEAR_OF_THRESHOLDS
+    clear = clear_of(scores, thresholds)
     chosen: list[tuple[Sample, float]] = []
     for label in Label:
         order = [i for i in np.argsort(scores, kind="stable") if clear[i] and samples[i].label is label]
@@ -160,12 +156,6 @@ def _arrays(model: ResNet18) -> dict[str, NDArray[np.generic]]:
 
 def _probability(margin: Scores, temperature: float) -> Scores:
     return 1 / (1 + np.exp(-margin / temperature))
-
-
-def _logit(probability: Scores) -> Scores:
-    """Finite also at 0 and 1."""
-    inside = np.clip(probability, 1e-12, 1 - 1e-12)
-    return np.log(inside) - np.log1p(-inside)
 
 
 def _picture_to_copy(sample: Sample, scratch: Path) -> Path:

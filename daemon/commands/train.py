@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from daemon.commands.labelled import add_data
+from daemon.commands.place import require_free
 from daemon.commands.targets import add_targets, targets
 from inspection import clock
 from inspection.errors import DataError
@@ -48,10 +49,7 @@ def main(args: argparse.Namespace) -> int:
     """Exit code 0, or DataError or BundleError with what to do."""
     if find_spec("torch") is None:
         raise DataError("training needs torch: pip install 'linegate[train]'")
-    if (args.out / "bundle.json").exists() and not args.force:
-        raise DataError(f"{args.out}: there is a bundle already; --force replaces it")
-    if args.out.exists() and not (args.out / "bundle.json").exists() and any(args.out.iterdir()):
-        raise DataError(f"{args.out}: not empty and no bundle; name a new folder")
+    require_free(args.out, force=args.force)
     import torch  # noqa: PLC0415 - a line box has none
 
     from training.dataset import load_dataset, split_dataset  # noqa: PLC0415

@@ -1,0 +1,81 @@
+"""Other thresholds for a bundle that is there, without training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspection.errors import DataError
+from inspection.part import Label
+from training.dataset import Dataset, Sample, require_classes
+from training.decide import Decision, clear_of, decide
+from training.evaluate import score, truth_of
+from training.metrics import Report, report
+from training.targets import ScoredSplit, Targets, group_numbers, require_provable
+from vision.bundle import Bundle
+from vision.classifier import Backend
+from vision.write import revise_bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Rechosen:
+    """`decision` is about the pictures of the data set with the sum `data_hash`; `val` and `test` as in `Made`."""
+
+    bundle: Bundle
+    decision: Decision
+    val: Report
+    test: Report | None
+    data_hash: str
+
+    @property
+    def same_data(self) -> bool:
+        """The data set is the one that the bundle was trained with."""
+        return self.data_hash == self.bundle.data_hash
+
+    @property
+    def golden(self) -> list[int]:
+        """The golden parts whose verdict does not hang on rounding."""
+        scores = np.array([part.score for part in self.bundle.golden], np.float64)
+        return [int(number) for number in np.flatnonzero(clear_of(scores, self.decision.thresholds))]
+
+    def write(self, out: Path) -> Bundle:
+        """A bundle with these thresholds and figures, its others as they were. Raises BundleError."""
+        metrics: dict[str, Any] = {
+            **self.bundle.metrics,
+            "val": self.val.to_json(),
+            "test": self.test.to_json() if self.test else None,
+            "decision": {**self.decision.to_json(), "data_hash": self.data_hash},
+        }
+        return revise_bundle(self.bundle, out, thresholds=self.decision.thresholds, metrics=metrics, golden=self.golden)
+
+
+def rechoose(bundle: Bundle, backend: Backend, dataset: Dataset, targets: Targets, *, quiet: bool = False) -> Rechosen:
+    """Score `val` and `test` with `backend`, and choose the thresholds of `bundle` anew on `val`.
+
+    A data set without a split is taken whole for `val`. Raises DataError, at once where there are too few pictures
+    for `targets`.
+    """
+    chooses, checks = _roles(dataset)
+    require_provable(targets, chooses, "val")
+    scores = score(bundle, backend, (*chooses, *checks), quiet=quiet)
+    val = ScoredSplit(scores[: len(chooses)], truth_of(chooses), group_numbers(chooses))
+    test = ScoredSplit(scores[len(chooses) :], truth_of(checks), group_numbers(checks)) if checks else None
+    decision = decide(targets, val, test, scored_by=backend.name)
+    return Rechosen(
+        bundle,
+        decision,
+        report(val.scores, val.truth, decision.thresholds),
+        report(test.scores, test.truth, decision.thresholds) if test else None,
+        dataset.digest(),
+    )
+
+
+def _roles(dataset: Dataset) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """The pictures that choose, and those that check."""
+    if any(sample.split for sample in dataset.samples):
+        return require_classes(dataset, "val"), dataset.of("test")
+    for label in Label:
+        if not any(sample.label is label for sample in dataset.samples):
+            raise DataError(f"{dataset.source}: holds no picture labelled {label.value}; add some")
+    return dataset.samples, ()
