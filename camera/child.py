@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
@@ -19,12 +19,13 @@ import cv2
 from camera.camera import Camera
 from camera.health import Health
 from camera.kinds import CameraConfig, open_camera
-from camera.messages import Alive, Ended, Gone, Opened, Seen, Taken, Unusable, Wanted, receive, send
+from camera.making import Making
+from camera.messages import Alive, Ended, Gone, Make, Opened, Seen, Taken, Unusable, Wanted, receive, send
 from camera.pace import Pace
 from camera.ring import Ring
 from inspection import clock, spawn
-from inspection.errors import CameraError, PictureError
-from inspection.frame import Capture, CropPixels, Frame, Missed, Pixels
+from inspection.errors import CameraError
+from inspection.frame import Capture, CropMaker, Frame, Missed
 from inspection.verdict import Reason
 
 CLOSE_PATIENCE_S = 1.0
@@ -42,7 +43,7 @@ class Setup:
     name: str
     config: CameraConfig
     triggered: bool
-    prepare: Callable[[Pixels, int], CropPixels]
+    makers: Mapping[str, CropMaker]
     size: tuple[int, int] | None
     parent: int
     sock: socket.socket
@@ -56,9 +57,10 @@ class Requests:
     `over` is set once the parent wants no more. The camera then has a moment to give its device back.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, making: Making) -> None:
         self.over = threading.Event()
         self._sock = sock
+        self._making = making
         self._waiting: deque[Wanted] = deque()
         self._arrived = threading.Semaphore(0)
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
@@ -81,6 +83,9 @@ class Requests:
         while True:
             try:
                 message = receive(self._sock)
+                if isinstance(message, Make):
+                    self._making.change(message.makers)
+                    continue
             except OSError:
                 message = None
             if not isinstance(message, Wanted):
@@ -96,10 +101,11 @@ class Requests:
 class Child:
     """The camera's main loop, in one of three shapes: asked for each picture, paced, or as the camera gives them."""
 
-    def __init__(self, setup: Setup, camera: Camera) -> None:
+    def __init__(self, setup: Setup, camera: Camera, making: Making, requests: Requests) -> None:
         self._setup = setup
         self._camera = camera
-        self._requests = Requests(setup.sock)
+        self._making = making
+        self._requests = requests
         config = setup.config
         self._health = Health(
             config.health, frozen_after=config.frozen_after, same_size=config.same_size, size=setup.size
@@ -182,14 +188,18 @@ class Child:
             _expect(self._health.malformed(capture))
             seen = self._show(capture)
             _expect(self._health.unfit(capture))
-            crops = self._setup.prepare(capture.pixels, capture.bit_depth)
-            place = self._setup.crops.write(crops)
         except _Unfit as unfit:
             self._unusable(_missed(capture, unfit.reason, unfit.detail), request, seen)
-        except (PictureError, ValueError) as error:
+            return
+        except ValueError as error:
             self._unusable(_missed(capture, Reason.DECODE_ERROR, str(error)), request, seen)
-        else:
-            send(self._setup.sock, Taken(request, seen, place, clock.monotonic()))
+            return
+        with self._making.of(capture) as (places, unmade):
+            if places:
+                send(self._setup.sock, Taken(request, seen, places, clock.monotonic(), unmade))
+            else:
+                why = next(iter(unmade.values()))
+                self._unusable(_missed(capture, Reason.DECODE_ERROR, why), request, seen)
 
     def _show(self, frame: Frame) -> Seen:
         """Whatever is a picture can be looked at, also when it must not be judged."""
@@ -223,11 +233,13 @@ def main(setup: Setup) -> None:
 
 
 def _live(setup: Setup) -> None:
+    making = Making(setup.sock, setup.crops, setup.makers)
+    requests = Requests(setup.sock, making)  # other recipes may be wanted while a camera takes long to open
     try:
         camera = open_camera(setup.name, setup.config)
         try:
             send(setup.sock, Opened(camera.streaming))
-            Child(setup, camera).run()
+            Child(setup, camera, making, requests).run()
         finally:
             camera.close()
         send(setup.sock, Ended())

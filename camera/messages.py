@@ -1,15 +1,19 @@
 """What a camera's child and its parent say to each other: one message a datagram, over a socket pair."""
 
+import os
 import pickle
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from camera.ring import Place
-from inspection.frame import Missed
+from inspection.frame import CropMaker, Missed
 from inspection.part import Label
 from inspection.verdict import Reason
 
 MAX_BYTES = 32 * 1024
+
+_IN_A_FILE = b"file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,20 @@ class Wanted:
     request: int
     since: float
     deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """Parent to child: from the next picture on, crops by each of these recipes."""
+
+    makers: Mapping[str, CropMaker]
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """The answer to Make: every picture after this message has crops by these recipes."""
+
+    recipes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +60,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A picture and, at `place`, its crops. `request` is the one it answers, 0 where none was asked."""
+    """A picture and, at `places`, its crops by recipe; `unmade`: why a recipe made none.
+
+    `request` is the one it answers, 0 where none was asked.
+    """
 
     request: int
     seen: Seen
-    place: Place
+    places: Mapping[str, Place]
     ready: float
+    unmade: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +99,29 @@ class Ended:
     """The source has no more pictures and the child ends."""
 
 
-ToParent = Opened | Taken | Unusable | Alive | Gone | Ended
+ToParent = Opened | Making | Taken | Unusable | Alive | Gone | Ended
+ToChild = Wanted | Make
 
 
-def send(sock: socket.socket, message: Wanted | ToParent) -> None:
-    sock.send(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
+def send(sock: socket.socket, message: ToChild | ToParent) -> None:
+    """Raises BlockingIOError on a non-blocking socket whose other side does not read, OSError when it is gone."""
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    if len(data) <= MAX_BYTES:
+        sock.send(data)
+        return
+    with os.fdopen(os.memfd_create("linegate-message", os.MFD_CLOEXEC), "wb") as file:  # a recipe may hold a picture
+        file.write(data)
+        file.flush()
+        socket.send_fds(sock, [_IN_A_FILE], [file.fileno()])
 
 
-def receive(sock: socket.socket) -> Wanted | ToParent | None:
+def receive(sock: socket.socket) -> ToChild | ToParent | None:
     """The next message; None when the other side is gone. Raises BlockingIOError on a non-blocking socket."""
-    data = sock.recv(MAX_BYTES)
+    data, files, _, _ = socket.recv_fds(sock, MAX_BYTES, 1)
+    for fd in files:
+        with os.fdopen(fd, "rb") as file:
+            file.seek(0)
+            data = file.read()
     # Both ends are this program's own processes on an unnamed socket pair.
-    message: Wanted | ToParent | None = pickle.loads(data) if data else None  # noqa: S301
+    message: ToChild | ToParent | None = pickle.loads(data) if data else None  # noqa: S301
     return message

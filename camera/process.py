@@ -9,26 +9,26 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from math import prod
 from typing import assert_never
 
 from camera.child import Setup
 from camera.kinds import CameraConfig
-from camera.messages import Alive, Ended, Gone, Opened, Seen, Taken, ToParent, Unusable, Wanted
+from camera.messages import Alive, Ended, Gone, Make, Making, Opened, Seen, Taken, ToParent, Unusable, Wanted
 from camera.ring import Ring
 from camera.running import Running
 from inspection import clock
 from inspection.backoff import Backoff
-from inspection.errors import NoImage
-from inspection.frame import CropPixels, Crops, Frame, Missed, Pixels
+from inspection.errors import CameraError, NoImage
+from inspection.frame import CropMaker, CropPixels, Crops, Frame, Missed
 from inspection.probe import Probe
 from inspection.verdict import Reason
 
 MAX_OUTSTANDING = 64
 
 _LOOK_EVERY_S = 0.1
+_MAKE_PATIENCE_S = 30.0  # longer than a camera's process that does not answer is left alive
 _MISSES_BEFORE_RESTART = 3
 _CLOSED = Gone(Reason.SHUTDOWN, "closed")
 _VANISHED = Gone(Reason.CAMERA_LOST, "its process ended")
@@ -42,14 +42,13 @@ class CameraProcess:
         station: str,
         name: str,
         config: CameraConfig,
-        prepare: Callable[[Pixels, int], CropPixels],
+        makers: Mapping[str, CropMaker],
         *,
-        crop_shape: tuple[int, int, int, int],
         triggered: bool,
         probe: Probe,
         on_capture: Callable[[Crops | Missed], None],
     ) -> None:
-        """`prepare` runs in the child and must be picklable; its crops are at most `crop_shape` large.
+        """`makers` run in the child: every picture is made into crops by each of them, by the name of its recipe.
 
         On a triggered station pictures come only through `shoot`; on a free-running one every picture goes to
         `on_capture` on the event loop, and so does one Missed for each time the camera is lost.
@@ -59,8 +58,9 @@ class CameraProcess:
         self._station = station
         self._name = name
         self._config = config
-        self._prepare = prepare
-        self._crop_bytes = prod(crop_shape)
+        self._makers = dict(makers)
+        self._making: set[str] = set()
+        self._remade = asyncio.Event()
         self._triggered = triggered
         self._probe = probe
         self._on_capture = on_capture
@@ -109,6 +109,28 @@ class CameraProcess:
             raise NoImage(capture)
         self._count()
         return capture
+
+    async def make(self, makers: Mapping[str, CropMaker]) -> None:
+        """Other recipes: every picture that is handed over after this returns has crops by each of `makers`.
+
+        Pictures go on being handed over meanwhile. Raises CameraError when the child does not answer.
+        """
+        self._makers = dict(makers)
+        if self._child is not None and self._making != set(makers):
+            try:
+                self._child.ask(Make(self._makers))
+            except OSError:  # full or gone: the next child is started with them
+                self._end(Gone(Reason.CAMERA_STALLED, "its process does not listen"))
+        try:
+            async with asyncio.timeout(_MAKE_PATIENCE_S):
+                while self._child is not None and self._making != set(self._makers):
+                    self._remade.clear()
+                    await self._remade.wait()
+        except TimeoutError as error:
+            raise CameraError(Reason.CAMERA_STALLED, f"{self._name} does not take the other recipe") from error
+        if self._early:
+            await asyncio.sleep(self._config.trigger_slack_s)
+            self._drop_unmatched()
 
     def picture(self) -> Frame | None:
         """A copy of the last whole picture, fit to be judged or not; None when there is none."""
@@ -159,13 +181,14 @@ class CameraProcess:
         self._misses = 0
         self._heard = clock.monotonic()
         self._over = over = asyncio.get_running_loop().create_future()
-        frame_bytes = self._config.max_frame_mb * 2**20
+        self._making = set(self._makers)
         try:
-            child = Running(self._setup, frame_bytes=frame_bytes, crop_bytes=self._crop_bytes)
+            child = Running(self._setup, frame_bytes=self._config.max_frame_mb * 2**20)
         except OSError as error:
             self._down = (Reason.CAMERA_LOST, f"its process cannot be started: {error.strerror}")
             return Gone(*self._down)
         self._child = child
+        self._remade.set()
         end: Gone | Ended = _CLOSED
         try:
             with child.reading(self._heed, self._vanished):
@@ -174,12 +197,13 @@ class CameraProcess:
             healthy = self.up and end is _CLOSED
             self._fall(end)
             self._child = None
+            self._remade.set()
             how = await (child.release() if healthy else child.close())
         return replace(_VANISHED, detail=f"{_VANISHED.detail}: {how}") if end is _VANISHED else end
 
     def _setup(self, sock: socket.socket, frames: Ring, crops: Ring) -> Setup:
         size = self._size
-        return Setup(self._name, self._config, self._triggered, self._prepare, size, os.getpid(), sock, frames, crops)
+        return Setup(self._name, self._config, self._triggered, self._makers, size, os.getpid(), sock, frames, crops)
 
     async def _watch(self, over: "asyncio.Future[Gone | Ended]") -> Gone | Ended:
         while True:
@@ -243,6 +267,9 @@ class CameraProcess:
                 self.up = True
                 self._opened = self._heard
                 self._probe.camera_up(self._station, self._name, up=True)
+            case Making():
+                self._making = set(message.recipes)
+                self._remade.set()
             case Taken():
                 self._show(message.seen)
                 self._answer(message.request, self._crops(message))
@@ -265,11 +292,16 @@ class CameraProcess:
     def _crops(self, taken: Taken) -> Crops | Missed:
         seen = taken.seen
         self._number = self._base + seen.number
-        pixels = self._child.crops.read(taken.place) if self._child else None
-        if pixels is None:
-            detail = "the picture was overwritten before it was read"
-            return Missed(self._name, self._number, Reason.OVERLOAD, seen.captured, detail, seen.source)
-        return Crops(self._name, self._number, pixels, seen.captured, taken.ready, seen.source, seen.label)
+        pixels: dict[str, CropPixels] = {}
+        for recipe, place in taken.places.items():
+            read = self._child.crops.read(place) if self._child else None
+            if read is None:
+                detail = "the picture was overwritten before it was read"
+                return Missed(self._name, self._number, Reason.OVERLOAD, seen.captured, detail, seen.source)
+            pixels[recipe] = read
+        return Crops(
+            self._name, self._number, pixels, seen.captured, taken.ready, seen.source, seen.label, taken.unmade
+        )
 
     def _answer(self, request: int, capture: Crops | Missed) -> None:
         self._misses = 0

@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from camera.child import CLOSE_PATIENCE_S, Setup, main
-from camera.messages import ToParent, Wanted, receive, send
+from camera.messages import Make, ToChild, ToParent, Wanted, receive, send
 from camera.ring import Ring
 from inspection import spawn
 
 FRAME_SLOTS = 4
 CROP_SLOTS = 32
+CROP_BYTES = 64 << 20  # the most that a recipe may give; what a picture's crops do not use costs nothing
 
 _MESSAGES_A_TURN = 32
 _KILL_PATIENCE_S = 2.0
@@ -21,14 +22,12 @@ _KILL_PATIENCE_S = 2.0
 class Running:
     """The child, its socket and its two rings: whole frames for the page and the archive, crops for the model."""
 
-    def __init__(
-        self, make_setup: Callable[[socket.socket, Ring, Ring], Setup], *, frame_bytes: int, crop_bytes: int
-    ) -> None:
+    def __init__(self, make_setup: Callable[[socket.socket, Ring, Ring], Setup], *, frame_bytes: int) -> None:
         """Starts the process: a few milliseconds. Raises OSError when the machine is out of processes or files."""
         with ExitStack() as undo:
             self.frames = Ring.create(FRAME_SLOTS, frame_bytes)
             undo.callback(self.frames.close)
-            self.crops = Ring.create(CROP_SLOTS, crop_bytes)
+            self.crops = Ring.create(CROP_SLOTS, CROP_BYTES)
             undo.callback(self.crops.close)
             self._sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(self._sock.close)
@@ -39,9 +38,9 @@ class Running:
             undo.pop_all()
         self.pid = self._process.pid
 
-    def ask(self, wanted: Wanted) -> None:
+    def ask(self, message: ToChild) -> None:
         """Raises BlockingIOError when the child does not read, OSError when it is gone."""
-        send(self._sock, wanted)
+        send(self._sock, message)
 
     @contextmanager
     def reading(self, heed: Callable[[ToParent], None], gone: Callable[[], None]) -> Iterator[None]:
@@ -56,7 +55,7 @@ class Running:
                     return
                 except OSError:
                     message = None
-                if message is None or isinstance(message, Wanted):
+                if message is None or isinstance(message, Wanted | Make):
                     loop.remove_reader(self._sock)
                     gone()
                     return

@@ -7,17 +7,20 @@ from functools import partial
 from importlib.metadata import version
 
 from camera.process import CameraProcess
-from daemon.checks import inspect, thresholds
+from daemon.checks import public_key
+from daemon.choice import Origin, at_start
 from daemon.config import Config, StationConfig
 from daemon.heard import Heard
 from daemon.ledger import Ledger
 from daemon.logs import Telling
+from daemon.model import Model, Models, Voice
 from daemon.station import Station, StationSettings
 from daemon.tally import Tally
 from dashboard.serve import bind
 from inspection.errors import ConfigError
 from inspection.frame import Crops, Missed
 from inspection.part import Trigger
+from inspection.probe import Probe
 from inspection.record import Record
 from transport.deliver import Records
 from transport.link import StationLink
@@ -26,14 +29,8 @@ from transport.wire import Address
 from vision.backends.choose import open_backend
 from vision.batching import Batcher
 from vision.bundle import Bundle, Thresholds
+from vision.child import Opener
 from vision.worker import Worker
-
-
-@dataclass(slots=True)
-class Rules:
-    """What may change while parts move: read afresh for every part."""
-
-    thresholds: Thresholds
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +52,9 @@ class Daemon:
     config: Config
     session: str
     version: str
-    bundle: Bundle
-    rules: Rules
+    models: Models
+    origin: Origin
     metrics: Heard
-    worker: Worker
-    batcher: Batcher
     records: Records
     units: tuple[Unit, ...]
     page: socket.socket
@@ -70,27 +65,11 @@ def assemble(config: Config, *, page: socket.socket | None = None) -> Daemon:
 
     Raises ConfigError for what the configuration names and is not usable.
     """
-    bundle = inspect(config)
+    origin = at_start(config)
     session = secrets.token_hex(4)
     metrics = _metrics(config)
     page = page or _bound(config)
-    opener = partial(
-        open_backend,
-        config.model.bundle,
-        choice=config.model.backend,
-        threads=config.model.threads,
-        cache_dir=config.state_dir / "cache",
-        model=bundle.model_id,
-    )
-    worker = Worker(
-        Telling(config.log.level, config.log.format, opener),
-        crop_shape=bundle.recipe.crop_shape[1:],
-        max_batch=config.model.max_batch,
-        probe=metrics,
-        model=bundle.model_id,
-        hang_timeout_s=config.model.hang_timeout_s,
-    )
-    batcher = Batcher(worker, max_batch=config.model.max_batch, max_waiting=config.model.max_waiting, probe=metrics)
+    models = Models(make_model(config, origin.bundle, origin.thresholds, metrics))
     addresses = [Address(config.site, config.line, station) for station in config.stations]
     records = Records(
         config.state_dir / "outbox.sqlite",
@@ -101,10 +80,38 @@ def assemble(config: Config, *, page: socket.socket | None = None) -> Daemon:
         name=f"{addresses[0].client}-records",
         probe=metrics,
     )
-    rules = Rules(thresholds(config, bundle))
-    shared = _Shared(config, session, bundle, rules, metrics, batcher, records)
+    shared = _Shared(config, session, models, metrics, records)
     units = tuple(shared.unit(name, settings) for name, settings in config.stations.items())
-    return Daemon(config, session, version("linegate"), bundle, rules, metrics, worker, batcher, records, units, page)
+    return Daemon(config, session, version("linegate"), models, origin, metrics, records, units, page)
+
+
+def make_model(config: Config, bundle: Bundle, thresholds: Thresholds, metrics: Probe) -> Model:
+    """A model that is not running yet, whose worker will score with `bundle`."""
+    voice, key = Voice(metrics), public_key(config)
+
+    def opener(rules: Thresholds) -> Opener:
+        opening = partial(
+            open_backend,
+            bundle.path,
+            choice=config.model.backend,
+            threads=config.model.threads,
+            cache_dir=config.state_dir / "cache",
+            model=bundle.model_id,
+            thresholds=rules,
+            key=key,
+        )
+        return Telling(config.log.level, config.log.format, opening)
+
+    worker = Worker(
+        opener(thresholds),
+        crop_shape=bundle.recipe.crop_shape[1:],
+        max_batch=config.model.max_batch,
+        probe=voice,
+        model=bundle.model_id,
+        hang_timeout_s=config.model.hang_timeout_s,
+    )
+    batcher = Batcher(worker, max_batch=config.model.max_batch, max_waiting=config.model.max_waiting, probe=voice)
+    return Model(bundle, thresholds, worker=worker, batcher=batcher, voice=voice, opener=opener)
 
 
 def _metrics(config: Config) -> Heard:
@@ -145,10 +152,8 @@ class _Shared:
 
     config: Config
     session: str
-    bundle: Bundle
-    rules: Rules
+    models: Models
     metrics: Heard
-    batcher: Batcher
     records: Records
 
     def unit(self, name: str, settings: StationConfig) -> Unit:
@@ -163,13 +168,13 @@ class _Shared:
         def captured(capture: Crops | Missed) -> None:
             station.captured(capture)
 
+        live = self.models.live
         cameras = {
             camera: CameraProcess(
                 name,
                 camera,
                 kind,
-                self.bundle.recipe.crops,
-                crop_shape=self.bundle.recipe.crop_shape,
+                {live.recipe: live.bundle.recipe.crops},
                 triggered=triggered,
                 probe=self.metrics,
                 on_capture=captured,
@@ -190,15 +195,13 @@ class _Shared:
                 session=self.session,
                 window=settings.deadline_ms / 1000,
                 require_record=config.records.require_record,
-                model_hash=self.bundle.hash,
                 config_hash=config.hash,
             ),
             ledger=Ledger(
                 name, max_open=settings.max_open, margin=settings.answer_margin_ms / 1000, probe=self.metrics
             ),
             cameras=tuple(cameras.values()),
-            classifier=self.batcher,
-            thresholds=lambda: self.rules.thresholds,
+            live=lambda: self.models.live,
             teller=link,
             keeper=_Keeper(self.records, address),
             tally=Tally(),

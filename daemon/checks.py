@@ -12,6 +12,8 @@ from daemon.config import Config
 from inspection.errors import BundleError, ConfigError
 from vision.backends.choose import not_installed
 from vision.bundle import Bundle, Thresholds, load_bundle
+from vision.golden import misjudged, refusal
+from vision.signature import PublicKey, parse_key, read_key
 
 
 def inspect(config: Config) -> Bundle:
@@ -20,16 +22,23 @@ def inspect(config: Config) -> Bundle:
     Raises ConfigError naming the key. Nothing is opened on the network and no device is touched.
     """
     try:
-        bundle = load_bundle(config.model.bundle)
-        # Every file can be as it was written, and hold nothing that can score.
-        bundle.tensors()
-        bundle.golden_crops()
+        bundle = usable(config, config.model.bundle)
     except BundleError as error:
         raise ConfigError(f"model.bundle: {error}") from error
-    thresholds(config, bundle)
-    package = not_installed(config.model.backend)
-    if package:
-        raise ConfigError(f"model.backend: {config.model.backend} needs {package}, which is not installed")
+    golden_gate(bundle, thresholds(config, bundle))
+    surroundings(config)
+    return bundle
+
+
+def usable(config: Config, path: Path) -> Bundle:
+    """The bundle at `path`, verified to the last file, if the stations of `config` can use it.
+
+    Raises BundleError, and ConfigError for a setting that does not fit it.
+    """
+    bundle = load_bundle(path, public_key(config))
+    # Every file can be as it was written, and hold nothing that can score.
+    bundle.tensors()
+    bundle.golden_crops()
     for station, settings in config.stations.items():
         crops = bundle.recipe.crop_shape[0] * len(settings.cameras)
         if crops > config.model.max_waiting:
@@ -37,6 +46,15 @@ def inspect(config: Config) -> Bundle:
                 f"model.max_waiting: a part of station {station} gives {crops} crops, more than the "
                 f"{config.model.max_waiting} that may wait: every part would be refused; raise it"
             )
+    return bundle
+
+
+def surroundings(config: Config) -> None:
+    """That what `config` names beside the model is there. Raises ConfigError."""
+    package = not_installed(config.model.backend)
+    if package:
+        raise ConfigError(f"model.backend: {config.model.backend} needs {package}, which is not installed")
+    for station, settings in config.stations.items():
         for camera, kind in settings.cameras.items():
             if isinstance(kind, FolderConfig):
                 _readable(kind.path, f"stations.{station}.cameras.{camera}.path")
@@ -44,7 +62,21 @@ def inspect(config: Config) -> Bundle:
     if config.mqtt.tls:
         for key in ("ca", "cert", "key"):
             _readable(getattr(config.mqtt.tls, key), f"mqtt.tls.{key}")
-    return bundle
+
+
+def public_key(config: Config) -> PublicKey | None:
+    """The key that every bundle has to be signed with; None where none is configured. Raises ConfigError."""
+    given = config.model.public_key
+    try:
+        match given:
+            case None:
+                return None
+            case Path():
+                return read_key(given)
+            case _:
+                return parse_key(given, "the line")
+    except BundleError as error:
+        raise ConfigError(f"model.public_key: {error}") from error
 
 
 def lacking(config: Config) -> list[str]:
@@ -81,6 +113,13 @@ def thresholds(config: Config, bundle: Bundle) -> Thresholds:
             "configuration sets only one); set both"
         )
     return Thresholds(pass_below, fail_above)
+
+
+def golden_gate(bundle: Bundle, rules: Thresholds) -> None:
+    """That the golden parts' reference scores give the expected verdicts by these thresholds. Raises ConfigError."""
+    wrong = misjudged(bundle, rules)
+    if wrong:
+        raise ConfigError(f"model.pass_below, model.fail_above: {refusal(wrong, rules)}")
 
 
 def _readable(path: Path | None, key: str) -> None:

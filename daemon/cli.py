@@ -4,11 +4,24 @@ import argparse
 import sys
 from importlib.metadata import version
 
-from daemon.commands import cameras, check, demo, evaluate, plc, run, schema, snapshot, thresholds, train
+from daemon.commands import (
+    cameras,
+    check,
+    demo,
+    evaluate,
+    plc,
+    promote,
+    rollback,
+    run,
+    schema,
+    snapshot,
+    thresholds,
+    train,
+)
 from inspection.errors import ConfigError, LinegateError
 
 EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
-COMMANDS = (run, check, schema, demo, plc, cameras, snapshot, train, evaluate, thresholds)
+COMMANDS = (run, check, schema, demo, plc, cameras, snapshot, train, evaluate, thresholds, promote, rollback)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -84,8 +84,9 @@ class Demo:
     async def _narrate(self, supervisor: Supervisor) -> None:
         """One line that is kept up to date on a terminal, or a line each ten seconds in a file."""
         daemon, live = supervisor.daemon, sys.stdout.isatty()
-        await daemon.worker.ready.wait()
-        _say(f"  ready after {clock.monotonic() - self._began:.1f} s on {daemon.worker.backend_name}")
+        model = daemon.models.live
+        await model.worker.ready.wait()
+        _say(f"  ready after {clock.monotonic() - self._began:.1f} s on {model.worker.backend_name}")
         tally = next(unit.station.tally for unit in daemon.units if unit.name == "raceway-live")
         pictures, told, passed = len(load_dataset(self._manifest).samples), 0.0, False
         while True:
@@ -100,7 +101,7 @@ class Demo:
                 _say(self._line(supervisor, judged, wrong), end="" if live else "\n")
             if judged >= pictures and not passed:
                 passed = True
-                tested = daemon.bundle.metrics["test"]
+                tested = model.bundle.metrics["test"]
                 _say(
                     f"\n  one pass of the {pictures} pictures: accuracy {1 - wrong / judged:.3f}, "
                     f"{agreement.escapes} escapes of {agreement.ng}, {agreement.overkill} overkill of {agreement.ok} "

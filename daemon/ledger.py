@@ -1,5 +1,7 @@
 """The account: every part that is opened is closed by exactly one verdict."""
 
+import asyncio
+
 from inspection import clock
 from inspection.part import Part, PartId, Trigger
 from inspection.probe import Probe
@@ -15,6 +17,7 @@ class Ledger:
         self.margin = margin
         self.captured = 0
         self._open: dict[int, Part] = {}
+        self._closed = asyncio.Event()
         self._probe = probe
 
     @property
@@ -41,7 +44,14 @@ class Ledger:
     def close(self, verdict: Verdict) -> None:
         """Enter the one verdict of an open part. Raises KeyError for a part that is not open."""
         del self._open[verdict.part.seq]
+        self._closed.set()
         self._probe.part_closed(self.station, verdict.outcome, verdict.reason)
+
+    async def closed_until(self, seq: int) -> None:
+        """Return when no part with this number or a lower one is open."""
+        while next(iter(self._open), seq + 1) <= seq:
+            self._closed.clear()
+            await self._closed.wait()
 
     def last_moment(self, part: Part) -> float:
         """Until when a picture or a score is awaited: a margin before the deadline, so that the answer is in time.

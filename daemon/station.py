@@ -12,16 +12,26 @@ from daemon.ledger import Ledger
 from daemon.tally import Tally
 from inspection import clock
 from inspection.errors import NoImage, NotScored, StoreError
-from inspection.frame import Crops, Missed
+from inspection.frame import CropPixels, Crops, Missed
 from inspection.part import Part, Trigger
 from inspection.probe import Probe
 from inspection.record import FrameFacts, Record
 from inspection.verdict import Outcome, Reason, Verdict
 from vision.bundle import Thresholds
-from vision.classifier import Classifier, Scored
+from vision.classifier import Scored
 from vision.judge import judge
 
 LOG = logging.getLogger(__name__)
+
+
+class Model(Protocol):
+    """Who scores: a part belongs to one model, from its opening to its verdict."""
+
+    hash: str
+    recipe: str
+    thresholds: Thresholds
+
+    async def score(self, crops: CropPixels, deadline: float) -> Scored: ...
 
 
 class Shooter(Protocol):
@@ -48,6 +58,7 @@ class Inspection:
     """What is known of one part on its way."""
 
     part: Part
+    model: Model
     captures: tuple[Crops | Missed, ...] = ()
     scored: Scored | None = None
     stages: dict[str, float] = field(default_factory=dict)
@@ -55,13 +66,12 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class StationSettings:
-    """`window` is seconds from a free-running capture to its deadline. The hashes go into every record."""
+    """`window` is seconds from a free-running capture to its deadline. `config_hash` goes into every record."""
 
     name: str
     session: str
     window: float
     require_record: bool
-    model_hash: str
     config_hash: str
 
 
@@ -74,8 +84,7 @@ class Station:
         *,
         ledger: Ledger,
         cameras: Sequence[Shooter],
-        classifier: Classifier,
-        thresholds: Callable[[], Thresholds],
+        live: Callable[[], Model],
         teller: Teller,
         keeper: Keeper,
         tally: Tally,
@@ -85,8 +94,7 @@ class Station:
         self.ledger = ledger
         self.tally = tally
         self._cameras = cameras
-        self._classifier = classifier
-        self._thresholds = thresholds
+        self._live = live
         self._teller = teller
         self._keeper = keeper
         self._probe = probe
@@ -103,7 +111,7 @@ class Station:
 
     def _admit(self, deadline: float, trigger: Trigger | None, captures: tuple[Crops | Missed, ...]) -> None:
         refusal = Reason.SHUTDOWN if self._closing else Reason.OVERLOAD if self.ledger.full else None
-        inspection = Inspection(self.ledger.open(deadline, trigger), captures)
+        inspection = Inspection(self.ledger.open(deadline, trigger), self._live(), captures)
         if refusal is not None:
             self._tell(inspection, no_verdict(inspection.part, refusal))
             return
@@ -113,13 +121,13 @@ class Station:
 
     async def _inspect(self, inspection: Inspection) -> None:
         """One part: pictures → score → verdict → told and recorded. Whatever happens, one verdict comes out."""
-        part = inspection.part
+        part, model = inspection.part, inspection.model
         try:
             async with asyncio.timeout_at(self.ledger.latest_answer(part)):
                 inspection.captures = inspection.captures or await self._shoot(part)
                 inspection.scored = await self._score(inspection)
-            scores, model = inspection.scored.scores, inspection.scored.model
-            verdict = judge(part, scores, self._thresholds(), now=clock.monotonic(), model=model)
+            scores, name = inspection.scored.scores, inspection.scored.model
+            verdict = judge(part, scores, model.thresholds, now=clock.monotonic(), model=name)
         except NoImage as nothing:
             verdict = no_verdict(part, nothing.missed.reason, nothing.missed.detail)
         except NotScored as unscored:
@@ -141,12 +149,10 @@ class Station:
 
     async def _score(self, inspection: Inspection) -> Scored:
         """The part's score is the maximum over its crops, so one camera without a picture leaves it open."""
-        for capture in inspection.captures:
-            if isinstance(capture, Missed):
-                raise NoImage(capture)
-        pictures = [capture.pixels for capture in inspection.captures if isinstance(capture, Crops)]
+        model = inspection.model
+        pictures = [_crops(capture, model.recipe) for capture in inspection.captures]
         crops = pictures[0] if len(pictures) == 1 else np.concatenate(pictures)
-        return await self._classifier.score(crops, self.ledger.last_moment(inspection.part))
+        return await model.score(crops, self.ledger.last_moment(inspection.part))
 
     def _committed_first(self, verdict: Verdict) -> bool:
         """Whether the record goes to disk before the verdict goes out. No verdict waits for no disk."""
@@ -198,7 +204,7 @@ class Station:
             frames=tuple(FrameFacts.of(capture) for capture in inspection.captures),
             utc=clock.utc(),
             said=said,
-            model_hash=settings.model_hash,
+            model_hash=inspection.model.hash,
             config_hash=settings.config_hash,
             stages=inspection.stages,
         )
@@ -219,6 +225,17 @@ async def _shot(camera: Shooter, deadline: float) -> Crops | Missed:
         return await camera.shoot(deadline)
     except NoImage as nothing:
         return nothing.missed
+
+
+def _crops(capture: Crops | Missed, recipe: str) -> CropPixels:
+    """The model's input. Raises NoImage for a picture that was lost, or of which its recipe makes nothing."""
+    if isinstance(capture, Missed):
+        raise NoImage(capture)
+    if recipe not in capture.pixels:
+        why = capture.unmade.get(recipe, "no crop of this model's recipe was made")
+        number, captured, source = capture.number, capture.captured, capture.source
+        raise NoImage(Missed(capture.camera, number, Reason.DECODE_ERROR, captured, why, source))
+    return capture.pixels[recipe]
 
 
 def no_verdict(part: Part, reason: Reason, detail: str = "") -> Verdict:

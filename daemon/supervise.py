@@ -5,15 +5,18 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from camera.process import CameraProcess
 from daemon import logs
 from daemon.assemble import Daemon, assemble
-from daemon.checks import thresholds
 from daemon.config import Config
+from daemon.control import Control
 from daemon.lock import held
 from daemon.notify import Notifier
+from daemon.orders import Orders
+from daemon.promote import Promoter
 from daemon.view import Readiness, View, readiness
 from daemon.watchdog import Progress, Watchdog
 from dashboard.app import make_app
@@ -44,8 +47,8 @@ async def until_signalled(supervisor: "Supervisor", reread: Callable[[], Config]
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: supervisor.reload(reread))
-    await supervisor.run(stop)
+    loop.add_signal_handler(signal.SIGHUP, supervisor.wants_reload.set)
+    await supervisor.run(stop, reread)
 
 
 class Supervisor:
@@ -55,24 +58,29 @@ class Supervisor:
         self.daemon = daemon
         self._notifier = Notifier.from_environment(os.environ, os.getpid())
         self._watchdog = Watchdog(self._notifier, self._stages())
+        self.wants_reload = asyncio.Event()
         self._settled = asyncio.Event()  # the worker has come up once, or is known to be unable to
         self.view = View(daemon, self._watchdog)
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, reread: Callable[[], Config]) -> None:
         """Until `stop` is set; then open parts are answered, records flushed and children ended.
 
-        A task that ends by itself is a fault of ours: the whole daemon ends with it, and systemd starts anew.
+        `reread` is called when `wants_reload` is set, and raises ConfigError for what cannot be used. A task that ends
+        by itself is a fault of ours: the whole daemon ends with it, and systemd starts anew.
         """
         daemon = self.daemon
         app = make_app(self.view, hosts=(daemon.config.http.host,))
-        tasks: list[asyncio.Task[None]] = []
+        tasks: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as group:
 
-            def start(name: str, coroutine: Coroutine[Any, Any, None]) -> None:
-                tasks.append(group.create_task(coroutine, name=name))
+            def start(name: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+                task = group.create_task(coroutine, name=name)
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                return task
 
-            start("worker", daemon.worker.run())
-            start("batcher", daemon.batcher.run())
+            promoter = Promoter(daemon, start)
+            promoter.begin()
             start("records", daemon.records.run())
             for unit in daemon.units:
                 start(f"link {unit.name}", unit.link.run())
@@ -80,13 +88,16 @@ class Supervisor:
                     free = unit.config.mode == "free_running"
                     start(f"camera {unit.name}/{name}", self._when_judged(camera) if free else camera.run())
             start("page", serve(app, daemon.page))
-            start("pulse", self._pulse())
+            start("pulse", self._pulse(promoter.swapped))
+            start("reload", self._reload(promoter, reread))
+            start("control", Control(daemon.config.state_dir, Orders(promoter).commands).run())
             start("watchdog", self._watchdog.run())
             host, port = daemon.page.getsockname()[:2]
-            LOG.info("session %s, model %s, page http://%s:%s", daemon.session, daemon.bundle.model_id, host, port)
+            LOG.info("model %s: %s", daemon.models.live.bundle.model_id, daemon.origin.why)
+            LOG.info("session %s, page http://%s:%s", daemon.session, host, port)
             await stop.wait()
             await self._close()
-            for task in tasks:
+            for task in list(tasks):
                 task.cancel()
         self._notifier.close()
         LOG.info("ended")
@@ -96,52 +107,58 @@ class Supervisor:
         await self._settled.wait()
         await camera.run()
 
-    async def _pulse(self) -> None:
+    async def _pulse(self, swapped: asyncio.Event) -> None:
         """Tells PLCs and systemd how the stations stand, whenever it changes."""
         daemon, status = self.daemon, ""
         told: dict[str, tuple[Readiness, str]] = {}
         while True:
+            swapped.clear()
+            worker, bundle = daemon.models.live.worker, daemon.models.live.bundle
             for unit in daemon.units:
                 state, reason = now = readiness(daemon, unit)
+                unit.link.set_state(state, reason, bundle.model_id)
                 if told.get(unit.name) != now:
                     told[unit.name] = now
-                    unit.link.set_state(state, reason, daemon.bundle.model_id)
                     LOG.info("station %s is %s %s", unit.name, state, reason)
             ready, why = self.view.ready()
             daemon.metrics.set_ready(ready)
-            daemon.metrics.set_model(daemon.bundle.model_id, daemon.worker.backend_name, daemon.bundle.recipe.enhance)
-            if daemon.worker.state is not State.STARTING and not self._settled.is_set():
+            daemon.metrics.set_model(bundle.model_id, worker.backend_name, bundle.recipe.enhance)
+            if worker.state is not State.STARTING and not self._settled.is_set():
                 # A camera or broker that is away must not fail the start: parts are answered without it.
                 self._settled.set()
                 self._notifier.ready(why)
             elif why != status:
                 self._notifier.status(why)
             status = why
-            await asyncio.sleep(0.2)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await swapped.wait()
 
     async def _close(self) -> None:
         LOG.info("stopping")
         self._notifier.stopping("answering the open parts")
         for unit in self.daemon.units:
-            unit.link.set_state("not_ready", "shutdown", self.daemon.bundle.model_id)
+            unit.link.set_state("not_ready", "shutdown", self.daemon.models.live.bundle.model_id)
         await asyncio.gather(*(unit.station.close(GRACE_S) for unit in self.daemon.units))
 
-    def reload(self, reread: Callable[[], Config]) -> None:
+    async def _reload(self, promoter: Promoter, reread: Callable[[], Config]) -> None:
         """SIGHUP: apply what may change live, say what needs a restart, keep the old settings on a mistake."""
-        self._notifier.reloading()
-        try:
-            new = reread()
-            rules = thresholds(new, self.daemon.bundle)
-        except ConfigError as error:
-            LOG.error("the configuration was not read again: %s", error)  # noqa: TRY400 - no traceback wanted
-        else:
-            self.daemon.rules.thresholds = rules
-            logs.set_up(new.log.level, new.log.format)
-            LOG.info("configuration read again: pass_below %g, fail_above %g", rules.pass_below, rules.fail_above)
-            waiting = changed(self.daemon.config, new)
-            if waiting:
-                LOG.warning("these changes wait for a restart: %s", ", ".join(waiting))
-        self._notifier.ready("configuration read again")
+        while True:
+            await self.wants_reload.wait()
+            self.wants_reload.clear()
+            self._notifier.reloading()
+            try:
+                new = reread()
+                rules = await promoter.retune(new)
+            except ConfigError as error:
+                LOG.error("the configuration was not read again: %s", error)  # noqa: TRY400 - no traceback wanted
+            else:
+                logs.set_up(new.log.level, new.log.format)
+                LOG.info("configuration read again: pass_below %g, fail_above %g", rules.pass_below, rules.fail_above)
+                waiting = changed(self.daemon.config, new)
+                if waiting:
+                    LOG.warning("these changes wait for a restart: %s", ", ".join(waiting))
+            self._notifier.ready("configuration read again")
 
     def _stages(self) -> dict[str, Callable[[], str]]:
         """What must move: free-running cameras give parts, open parts get verdicts, records reach disk and broker."""
@@ -157,7 +174,7 @@ class Supervisor:
         }
         return {
             **stages,
-            "inference": lambda: daemon.batcher.stuck,
+            "inference": lambda: daemon.models.live.batcher.stuck,
             "account": self._overdue,
             "store": Progress(
                 lambda: heard.records_stored,

@@ -25,7 +25,7 @@ class View:
 
     def snapshot(self) -> Snapshot:
         daemon = self._daemon
-        worker, heard = daemon.worker, daemon.metrics
+        model, heard = daemon.models.live, daemon.metrics
         return Snapshot(
             daemon.config.site,
             daemon.config.line,
@@ -33,11 +33,11 @@ class View:
             daemon.version,
             clock.monotonic() - self._began,
             WorkerView(
-                worker.ready.is_set(),
-                worker.backend_name,
-                daemon.bundle.model_id,
+                model.worker.ready.is_set(),
+                model.worker.backend_name,
+                model.bundle.model_id,
                 heard.worker_restarts,
-                worker.failure,
+                model.worker.failure,
             ),
             OutboxView(heard.outbox_depth, heard.outbox_oldest_age, heard.records_lost, heard.records_link_up),
             tuple(self._station(unit) for unit in daemon.units),
@@ -94,8 +94,9 @@ class View:
 
 def readiness(daemon: Daemon, unit: Unit) -> tuple[Readiness, str]:
     """What the PLC is told of a station: ready or not_ready, and why."""
-    if not daemon.worker.ready.is_set():
-        return "not_ready", daemon.worker.state
+    worker = daemon.models.live.worker
+    if not worker.ready.is_set():
+        return "not_ready", worker.state
     for name, camera in unit.cameras.items():
         if not camera.up:
             return "not_ready", f"camera_lost: {name}"

@@ -44,6 +44,10 @@ class BackendError(LinegateError):
     """A backend is not installed, or disagrees with the bundle's golden set."""
 
 
+class ModelRefused(LinegateError):  # noqa: N818 - the answer to a wish, not a fault of the program
+    """A model, or thresholds, do not go live; what was live before goes on."""
+
+
 class NoImage(LinegateError):  # noqa: N818 - an outcome of looking, not a fault of the program
     """A part got no usable image."""
 

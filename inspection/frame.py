@@ -1,6 +1,7 @@
 """What a camera gives. A loss is a value that travels, never a hole."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from inspection.verdict import Reason
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 CropPixels = NDArray[np.uint8]
+CropMaker = Callable[[Pixels, int], CropPixels]
+"""Makes crops of a picture of so many bits: uint8 [tiles, channels, height, width]. Picklable. Raises PictureError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +49,19 @@ class Missed:
 class Crops:
     """The model's input made from one frame, beside what is told of that frame.
 
-    `pixels` is uint8 [tiles, channels, height, width]; one tile and one channel for most recipes. `captured` and
-    `ready` are monotonic seconds: the exposure, and the moment at which the crop was made.
+    `pixels` holds uint8 [tiles, channels, height, width] by the recipe that made them: of one recipe, and of two while
+    one model takes another's place. `unmade` says of a recipe why it made nothing of this frame. `captured` and `ready`
+    are monotonic seconds: the exposure, and the moment at which the crops were made.
     """
 
     camera: str
     number: int
-    pixels: CropPixels
+    pixels: Mapping[str, CropPixels]
     captured: float
     ready: float
     source: str = ""
     label: Label | None = None
+    unmade: Mapping[str, str] = field(default_factory=dict)
 
 
 Capture = Frame | Missed

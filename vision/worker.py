@@ -75,6 +75,8 @@ class Worker:
         self.state = State.STARTING
         self.failure = ""
         self.ready = asyncio.Event()
+        self.settled = asyncio.Event()
+        """Set once the first child is ready, or is known not to become so."""
         self.backend_name = ""
         self.curve: LatencyCurve | None = None
         self.pid: int | None = None
@@ -132,6 +134,10 @@ class Worker:
         if self._flights and now > self._flights[0].begun + self._hang_timeout_s + STUCK_S:
             return f"a batch of {self._flights[0].job.size} is neither answered nor given up"
         return ""
+
+    def reopen_with(self, opener: Opener) -> None:
+        """How the next child opens its backend; the one that runs is left alone."""
+        self._opener = opener
 
     def submit(self, crops: Sequence[CropPixels], deadline: float) -> asyncio.Future[Answer]:
         """Hand a batch over: 1..max_batch crops of `crop_shape`, the earliest `deadline` among them.
@@ -202,6 +208,7 @@ class Worker:
         flights, self._flights = self._flights, []
         for flight in flights:
             flight.answer.set_exception(NotScored(why.reason, why.detail))
+        self.settled.set()
         self.on_lost(why)
 
     def _read(self) -> None:
@@ -230,6 +237,7 @@ class Worker:
         log.info("worker: %s ready, %.1f ms for one crop", opened.backend, 1e3 * opened.seconds_by_batch[0])
         self.state, self.failure = State.READY, ""
         self.ready.set()
+        self.settled.set()
         self.on_ready()
 
     def _land(self, message: Answer | Failed) -> None:

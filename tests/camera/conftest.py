@@ -18,6 +18,7 @@ from inspection.probe import Probe
 from inspection.verdict import Reason
 
 CROP_SHAPE = (1, 1, 32, 32)
+RECIPE = "corner"
 
 
 def corner(pixels: Pixels, bit_depth: int) -> CropPixels:
@@ -94,8 +95,7 @@ def start_camera() -> StartCamera:
             "station",
             "camera",
             config,
-            prepare,
-            crop_shape=CROP_SHAPE,
+            {RECIPE: prepare},
             triggered=triggered,
             probe=probe,
             on_capture=captures.put_nowait,

@@ -28,7 +28,7 @@ def test_a_child_whose_station_is_gone_leaves_without_a_word(capfd: pytest.Captu
     config = SimulatedConfig(kind="simulated")
     try:
         with theirs:
-            setup = Setup("top", config, False, corner, None, os.getpid(), theirs, frames, crops)
+            setup = Setup("top", config, False, {"corner": corner}, None, os.getpid(), theirs, frames, crops)
             process = spawn.start(main, setup, name="camera top")
         process.join(60)
         assert process.exitcode == 0
@@ -101,8 +101,7 @@ from tests.camera.conftest import corner
 
 async def main():
     config = SimulatedConfig(kind="simulated", script=({script}))
-    camera = CameraProcess("s", "c", config, corner, crop_shape=(1, 1, 32, 32), triggered=True, probe=SILENT,
-                           on_capture=print)
+    camera = CameraProcess("s", "c", config, dict(corner=corner), triggered=True, probe=SILENT, on_capture=print)
     running = asyncio.create_task(camera.run())
     while not camera.up:
         await asyncio.sleep(0.01)

@@ -20,7 +20,7 @@ from inspection import clock
 from inspection.errors import PictureError
 from inspection.frame import CropPixels, Crops, Missed, Pixels
 from inspection.verdict import Reason
-from tests.camera.conftest import StartCamera, child_of, corner, reason, scripted, shot
+from tests.camera.conftest import RECIPE, StartCamera, child_of, corner, reason, scripted, shot
 from tests.camera.peers import write_folder
 
 MODES = ("on_demand", "stream")
@@ -302,5 +302,5 @@ async def test_a_station_that_asks_for_a_frozen_crop_gets_none(start_camera: Sta
     async with start_camera(scripted(), prepare=corner) as rig:
         await rig.until_up()
         crops = [await shot(rig) for _ in range(5)]
-    pixels = [crop.pixels.tobytes() for crop in crops if isinstance(crop, Crops)]
+    pixels = [crop.pixels[RECIPE].tobytes() for crop in crops if isinstance(crop, Crops)]
     assert len(set(pixels)) == 5

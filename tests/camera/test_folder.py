@@ -13,7 +13,7 @@ from inspection.errors import CameraError
 from inspection.frame import Frame, Missed
 from inspection.part import Label
 from inspection.verdict import Reason
-from tests.camera.conftest import StartCamera, reason, shot
+from tests.camera.conftest import RECIPE, StartCamera, reason, shot
 from tests.camera.peers import write_folder
 
 
@@ -91,7 +91,7 @@ async def test_16_bit_files_may_hold_12_bit_values_and_nothing_above_them(
         good, bad = await shot(rig), await shot(rig)
     assert reason(good) is None
     assert not isinstance(good, Missed)
-    assert int(good.pixels.max()) == 128
+    assert int(good.pixels[RECIPE].max()) == 128
     assert isinstance(bad, Missed)
     assert (bad.reason, bad.detail) == (Reason.DECODE_ERROR, "values above 12 bits")
 

@@ -10,7 +10,7 @@ from inspection.errors import NoImage
 from inspection.frame import Crops, Missed
 from inspection.part import Label
 from inspection.verdict import Reason
-from tests.camera.conftest import StartCamera
+from tests.camera.conftest import RECIPE, StartCamera
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def test_a_shot_gives_the_pictures_of_the_manifest_in_order_with_their_lab
         third = await rig.process.shoot(clock.monotonic() + 10)
         again = await rig.process.shoot(clock.monotonic() + 10)
         picture = rig.process.picture()
-    assert (first.source, first.label, int(first.pixels.max())) == ("0.png", Label.OK, 60)
+    assert (first.source, first.label, int(first.pixels[RECIPE].max())) == ("0.png", Label.OK, 60)
     assert broken.value.missed.reason is Reason.DECODE_ERROR
     assert (third.source, third.label, third.number) == ("2.png", Label.NG, 3)
     assert again.source == "0.png"

@@ -22,7 +22,7 @@ from inspection import clock
 from inspection.errors import CameraError
 from inspection.frame import Crops, Missed
 from inspection.verdict import Reason
-from tests.camera.conftest import StartCamera, shot
+from tests.camera.conftest import RECIPE, StartCamera, shot
 from tests.camera.peers import VIKY, RtspServer
 
 # How rtsp_server.py tells the moment of exposure: one gray level for each of these many seconds, 200 levels.
@@ -187,7 +187,7 @@ async def test_pictures_held_back_by_a_pause_are_never_the_answer_to_a_later_sho
             crops = await asking
             now = clock.monotonic()
     assert isinstance(crops, Crops)
-    exposed = now - age(float(np.median(crops.pixels)), now)
+    exposed = now - age(float(np.median(crops.pixels[RECIPE])), now)
     assert exposed > asked - TOLERANCE
     assert asked <= crops.captured
 

@@ -26,7 +26,7 @@ CAMERA = "top"
 def crops(label: Label | None = None, captured: float | None = None) -> Crops:
     now = clock.monotonic()
     pixels = np.zeros((1, 1, 8, 8), np.uint8)
-    return Crops(CAMERA, 1, pixels, captured or now, now, "a.png", label)
+    return Crops(CAMERA, 1, {"recipe": pixels}, captured or now, now, "a.png", label)
 
 
 @dataclass
@@ -77,8 +77,13 @@ class Line:
 
 
 @dataclass
-class Classify:
+class Judged:
+    """The live model."""
+
     line: Line
+    hash: str = "m" * 64
+    recipe: str = "recipe"
+    thresholds: Thresholds = field(default_factory=lambda: Thresholds(0.4, 0.6))
 
     async def score(self, crops: np.ndarray, deadline: float) -> Scored:
         return await self.line.classify(crops, deadline)
@@ -114,13 +119,14 @@ def bench() -> Callable[..., Bench]:
     """Builds a station: `bench(max_open=2, require_record=True, window=0.2)`."""
 
     def build(*, max_open: int = 64, require_record: bool = False, window: float = 5.0, cameras: int = 1) -> Bench:
-        line, metrics = Line(), Metrics(cameras={"s": (CAMERA,)}, deadlines={"s": window})
+        line = Line()
+        model = Judged(line)
+        metrics = Metrics(cameras={"s": (CAMERA,)}, deadlines={"s": window})
         station = Station(
-            StationSettings("s", "5e551011", window, require_record, "m" * 64, "c" * 12),
+            StationSettings("s", "5e551011", window, require_record, "c" * 12),
             ledger=Ledger("s", max_open=max_open, margin=0.02, probe=metrics),
             cameras=(line,) * cameras,
-            classifier=Classify(line),
-            thresholds=lambda: Thresholds(0.4, 0.6),
+            live=lambda: model,
             teller=line,
             keeper=line,
             tally=Tally(),

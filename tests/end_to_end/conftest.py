@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -90,10 +91,28 @@ class Line:
         except OSError:
             return 0, ""
 
-    def metric(self, name: str) -> float:
-        """The sum over a metric's series."""
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum over a metric's series that have these labels."""
         rows = self.get("/metrics")[1].splitlines()
-        return sum(float(row.rsplit(" ", 1)[1]) for row in rows if row.startswith((f"{name}{{", f"{name} ")))
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(
+            float(row.rsplit(" ", 1)[1])
+            for row in rows
+            if row.startswith((f"{name}{{", f"{name} ")) and all(label in row for label in wanted)
+        )
+
+    def show(self, picture: str) -> None:
+        """Every part is this picture of the demonstration's."""
+        folder = self.folder / "pictures"
+        folder.mkdir()
+        shutil.copy(BUNDLE / "demo" / picture, folder)
+        self.settings["stations"]["press"]["cameras"]["top"]["path"] = str(folder)
+
+    def hang_up(self) -> None:
+        """SIGHUP: the daemon reads the settings as they are now."""
+        assert self.config.exists()
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
 
     def plc(self, triggers: int, rate: float) -> "subprocess.Popen[str]":
         prefix = "linegate/test/line1/press"

@@ -10,6 +10,8 @@ import pytest
 
 from tests.end_to_end.conftest import LINEGATE, PATIENCE_S, ROOT, Line, report, until
 
+UNCERTAIN = "01_200905202000_635000_270_crop_2.jpg"  # its score is 0.565
+
 
 def test_every_trigger_gets_one_verdict_in_time_and_a_record(line: Line) -> None:
     line.start()
@@ -122,16 +124,29 @@ def test_a_killed_daemon_leaves_its_will_and_keeps_its_records(line: Line) -> No
 
 
 def test_sighup_applies_a_threshold_between_two_parts(line: Line) -> None:
+    line.show(UNCERTAIN)
     line.start()
-    assert line.played(20, 20)["pass"] > 0
+    assert line.played(5, 20)["fail"] == line.metric("linegate_verdicts_total", reason="uncertain") == 5
+    plc = line.plc(60, 10)
 
-    line.settings["model"] |= {"pass_below": 0.0, "fail_above": 0.0}
-    assert line.config.exists()
-    assert line.process is not None
-    line.process.send_signal(signal.SIGHUP)
+    line.settings["model"] |= {"fail_above": 0.5}
+    line.hang_up()
+    until(lambda: line.metric("linegate_verdicts_total", reason="score") > 0, "the new threshold decides")
 
-    told = line.played(20, 20)
-    assert (told["pass"], told["missing"]) == (0, 0)
+    told = report(plc)
+    assert (told["fail"], told["missing"], told["late"]) == (told["triggers"], 0, 0), told
+
+
+def test_sighup_with_thresholds_that_misjudge_golden_parts_changes_nothing(line: Line) -> None:
+    line.show(UNCERTAIN)
+    line.start()
+
+    line.settings["model"] |= {"pass_below": 0.9, "fail_above": 0.9}
+    line.hang_up()
+
+    assert line.played(10, 10)["pass"] == 0
+    assert line.stop() == 0
+    assert "golden parts would be judged wrongly with pass_below 0.9" in line.log
 
 
 def test_sighup_with_a_mistake_changes_nothing(line: Line) -> None:

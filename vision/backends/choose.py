@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from inspection import clock
 from inspection.errors import BackendError, BundleError
-from vision.bundle import Bundle, load_bundle
+from vision.bundle import Bundle, Thresholds, load_bundle
 from vision.cache import graph_bytes, read_sealed, write_sealed
 from vision.classifier import Backend
+from vision.golden import misjudged, refusal
+from vision.signature import PublicKey
 
 BackendChoice = Literal[
     "auto",
@@ -47,33 +49,43 @@ class Parity:
 
     largest: float
     changed: tuple[str, ...]
+    wrong: str = ""
 
     @property
     def agrees(self) -> bool:
-        return self.largest <= _TOLERANCE and not self.changed
+        return self.largest <= _TOLERANCE and not self.changed and not self.wrong
 
     def __str__(self) -> str:
         changed = f", another verdict for {', '.join(self.changed[:3])}" if self.changed else ""
-        return f"largest difference of a score {self.largest:.4f} (allowed {_TOLERANCE}){changed}"
+        wrong = f", {self.wrong}" if self.wrong else ""
+        return f"largest difference of a score {self.largest:.4f} (allowed {_TOLERANCE}){changed}{wrong}"
 
 
 def open_backend(
-    bundle_path: Path, *, choice: str = "auto", threads: int = 0, cache_dir: Path | None = None, model: str = ""
+    bundle_path: Path,
+    *,
+    choice: str = "auto",
+    threads: int = 0,
+    cache_dir: Path | None = None,
+    model: str = "",
+    thresholds: Thresholds | None = None,
+    key: PublicKey | None = None,
 ) -> Backend:
     """The backend `choice` for a bundle, checked against its golden parts and ready to score.
 
-    `threads` 0 means one for each core. Graph and choice are kept in `cache_dir`. Where `model` is given, the
-    bundle has to be that one: a worker that starts again must not score with a model that was put there
-    meanwhile, under the name and the thresholds of the old one. Raises BundleError for a bundle that cannot be
-    used, BackendError for a backend that is not installed, does not start, or disagrees.
+    With `key`, the bundle has to be signed with it. `threads` 0 means one for each core. Graph and choice are kept in
+    `cache_dir`. Where `model` is given, the bundle has to be that one: a worker that starts again must not score with
+    a model that was put there meanwhile, under the name and the thresholds of the old one. `thresholds` are those
+    that its scores will meet, the bundle's own when left out. Raises BundleError for a bundle that cannot be used,
+    BackendError for a backend that is not installed, does not start, or disagrees.
     """
-    bundle = load_bundle(bundle_path)
+    bundle = load_bundle(bundle_path, key)
     if model and model != bundle.model_id:
         raise BundleError(
             f"{bundle_path}: holds the model {bundle.model_id}, no longer {model}: restart linegate to use it, or put "
             "the old one back"
         )
-    opener = _Opener(bundle, threads, cache_dir)
+    opener = _Opener(bundle, threads, cache_dir, thresholds or bundle.thresholds)
     if choice == "auto":
         return opener.fastest()
     if choice == "openvino":
@@ -89,8 +101,13 @@ def not_installed(choice: str) -> str:
     return package if package and importlib.util.find_spec(package) is None else ""
 
 
-def parity(backend: Backend, bundle: Bundle) -> Parity:
-    """Score the golden parts, some crops at a time, and compare with the bundle's reference scores."""
+def parity(backend: Backend, bundle: Bundle, thresholds: Thresholds | None = None) -> Parity:
+    """Score the golden parts, some crops at a time, and compare with the bundle's reference scores.
+
+    The verdicts have to be those of the reference by the bundle's own thresholds, and the expected ones by
+    `thresholds` where other ones are used.
+    """
+    thresholds = thresholds or bundle.thresholds
     if not bundle.golden:
         return Parity(0.0, ())
     crops = bundle.golden_crops()
@@ -101,21 +118,24 @@ def parity(backend: Backend, bundle: Bundle) -> Parity:
     difference = float(np.abs(parts - expected).max())
     edges = np.asarray([bundle.thresholds.pass_below, bundle.thresholds.fail_above])
     moved = np.digitize(parts, edges) != np.digitize(expected, edges)
+    wrong = misjudged(bundle, thresholds, parts)
     return Parity(
         difference if np.isfinite(difference) else float("inf"),
         tuple(part.path.name for part, other in zip(bundle.golden, moved, strict=True) if other),
+        refusal(wrong, thresholds) if wrong else "",
     )
 
 
 class _Opener:
-    def __init__(self, bundle: Bundle, threads: int, cache_dir: Path | None) -> None:
+    def __init__(self, bundle: Bundle, threads: int, cache_dir: Path | None, thresholds: Thresholds) -> None:
         self._bundle = bundle
+        self._thresholds = thresholds
         self._threads = threads
         self._cache_dir = cache_dir
 
     def agreeing(self, name: str) -> Backend:
         backend = self._open(name)
-        found = parity(backend, self._bundle)
+        found = parity(backend, self._bundle, self._thresholds)
         if not found.agrees:
             raise BackendError(f"{name} disagrees with the golden parts of {self._bundle.path}: {found}")
         log.info("backend %s agrees with the golden parts: %s", name, found)
@@ -187,7 +207,7 @@ class _Opener:
                 def on_cpu() -> torch.TorchBackend:
                     if _has_bf16():
                         reduced = torch.torch_cpu(self._bundle, reduced=True, threads=self._threads)
-                        if parity(reduced, self._bundle).agrees:
+                        if parity(reduced, self._bundle, self._thresholds).agrees:
                             return reduced
                     return torch.torch_cpu(self._bundle, reduced=False, threads=self._threads)
 

@@ -1,0 +1,42 @@
+"""What the golden parts of a bundle are expected to give, whoever scores them and whatever the thresholds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.part import Label
+from vision.bundle import Bundle, GoldenPart, Thresholds
+
+_SHOWN = 3
+
+
+def misjudged(
+    bundle: Bundle, thresholds: Thresholds, scores: Sequence[float] | NDArray[np.floating] | None = None
+) -> list[str]:
+    """The golden parts that `thresholds` would judge wrongly, each in words for people; empty when all is as expected.
+
+    `scores` are those of the backend in use, one for each part; the bundle's reference scores when left out. A good
+    part is expected to PASS, a bad one to FAIL, for certain or as uncertain. A part that the bundle itself misjudges,
+    by its own thresholds and reference scores, is known to be hard and may come out either way.
+    """
+    given = [part.score for part in bundle.golden] if scores is None else scores
+    return [
+        f"{part.path.name} ({part.label}, score {score:.4f}) would {'PASS' if passes else 'FAIL'}"
+        for part, score in zip(bundle.golden, given, strict=True)
+        if _right(part, part.score < bundle.thresholds.pass_below)
+        and not _right(part, passes := bool(score < thresholds.pass_below))
+    ]
+
+
+def refusal(wrong: Sequence[str], thresholds: Thresholds) -> str:
+    """Why these thresholds do not go live."""
+    more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+    return (
+        f"golden parts would be judged wrongly with pass_below {thresholds.pass_below:g} and fail_above "
+        f"{thresholds.fail_above:g}: {'; '.join(wrong[:_SHOWN])}{more}"
+    )
+
+
+def _right(part: GoldenPart, passes: bool) -> bool:
+    return passes is (part.label is Label.OK)
