@@ -3,12 +3,21 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from camera.kinds import CameraConfig
 from camera.opencv import OpencvConfig
@@ -17,6 +26,7 @@ from transport.deliver import RecordsConfig
 from transport.mqtt import BrokerConfig
 from transport.triggers import TriggerLimits
 from vision.backends.choose import BackendChoice
+from vision.signature import KEY_LINE
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000  # an alias bomb expands past this long before it costs memory
@@ -30,6 +40,16 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
+def _line_or_file(value: object) -> str | Path:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be the line of a minisign public key, or the name of its file")
+    return value if re.match(KEY_LINE, value) else Path(value)
+
+
+# Base64 may hold a /, so that a key must not be taken for a path.
+PublicKeyOrFile = Annotated[str | Path, PlainValidator(_line_or_file), WithJsonSchema({"type": "string"})]
+
+
 class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -38,6 +58,11 @@ class ModelConfig(Settings):
     """Which bundle decides, and on what."""
 
     bundle: Path = Field(description="Folder of the model bundle, as `linegate train` writes it.")
+    public_key: PublicKeyOrFile | None = Field(
+        None,
+        description="Minisign public key: the line that begins with RW, or the .pub file. Where it is set, only "
+        "bundles that are signed with its secret key are used.",
+    )
     backend: BackendChoice = Field(
         "auto",
         description="What runs the network. `auto` takes CUDA where there is one, else the fastest installed "

@@ -5,6 +5,7 @@ matter of seconds on two CPU cores.
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +23,15 @@ from vision.resnet import ResNet18, normalise
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Output of the trunk, float32 [pictures, tiles, 256, h, w], and labels int64 [pictures], 1 for ng."""
+    """Output of the trunk, float32 [pictures, tiles, 256, h, w], and labels int64 [pictures], 1 for ng.
+
+    `flipped` are those of the same pictures mirrored and upside down, each of the shape of `values`, in float16: what
+    that rounds off is little beside what a flip changes.
+    """
 
     values: NDArray[np.float32]
     labels: NDArray[np.int64]
+    flipped: tuple[NDArray[np.float16], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,29 @@ def fresh_head(model: ResNet18, seed: int) -> None:
 def fit(
     model: ResNet18, train: Features, val: Features, recipe: TrainingRecipe, seed: int, *, quiet: bool = False
 ) -> list[Epoch]:
-    """Train layer4 and fc of `model` in place, and leave it with the weights of the best epoch on val.
+    """Train layer4 and fc of `model` in place, and leave it with the weights of the best epoch on val."""
+    history: list[Epoch] = []
+    best, best_state, since = np.inf, copy.deepcopy(model.state_dict()), 0
+    with tqdm(total=recipe.epochs, desc="training", unit="epoch", disable=quiet) as bar:
+        for train_loss in learning(model, train, np.arange(len(train.labels)), recipe, seed):
+            val_loss = _loss_on(model, val, recipe)
+            history.append(Epoch(train_loss, val_loss))
+            if val_loss < best:
+                best, best_state, since = val_loss, copy.deepcopy(model.state_dict()), 0
+            else:
+                since += 1
+            bar.set_postfix(train=f"{train_loss:.4f}", val=f"{val_loss:.4f}", best=f"{best:.4f}")
+            bar.update()
+            if since >= recipe.patience:
+                break
+    model.load_state_dict(best_state)
+    return history
+
+
+def learning(
+    model: ResNet18, train: Features, pictures: NDArray[np.intp], recipe: TrainingRecipe, seed: int
+) -> Iterator[float]:
+    """Train layer4 and fc of `model` in place on some `pictures` of `train`; gives the loss after each epoch.
 
     Batch norms, frozen or not, stay in eval mode: a picture's score does not depend on the others of its
     batch, in training as in production. The same seed, data, library versions and number of threads give the
@@ -65,27 +93,22 @@ def fit(
     model.eval().requires_grad_(requires_grad=False)
     for part in (model.layer4, model.fc):
         part.requires_grad_(requires_grad=True)
-    learning = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    moving = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(moving, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
     random = np.random.default_rng(seed)
-    history: list[Epoch] = []
-    best, best_state = np.inf, copy.deepcopy(model.state_dict())
-    with tqdm(range(recipe.epochs), desc="training", unit="epoch", disable=quiet) as bar:
-        for _ in bar:
-            train_loss = _one_epoch(model, train, recipe, optimizer, random)
-            schedule.step()
-            val_loss = _loss_on(model, val, recipe)
-            history.append(Epoch(train_loss, val_loss))
-            if val_loss < best:
-                best, best_state, since = val_loss, copy.deepcopy(model.state_dict()), 0
-            else:
-                since += 1
-            bar.set_postfix(train=f"{train_loss:.4f}", val=f"{val_loss:.4f}", best=f"{best:.4f}")
-            if since >= recipe.patience:
-                break
-    model.load_state_dict(best_state)
-    return history
+    for _ in range(recipe.epochs):
+        order = random.permutation(pictures)
+        total = 0.0
+        for chosen in np.array_split(order, -(-len(order) // recipe.batch)):
+            values = _drawn(train, chosen, random)
+            loss = _loss(model, values, train.labels[chosen], recipe)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.item() * len(chosen)
+        schedule.step()
+        yield total / len(order)
 
 
 def margins(model: ResNet18, features: NDArray[np.float32], batch: int = 64) -> NDArray[np.float64]:
@@ -95,39 +118,33 @@ def margins(model: ResNet18, features: NDArray[np.float32], batch: int = 64) -> 
     return torch.cat(parts).numpy().astype(np.float64)
 
 
-def _one_epoch(
-    model: ResNet18,
-    train: Features,
-    recipe: TrainingRecipe,
-    optimizer: torch.optim.Optimizer,
-    random: np.random.Generator,
-) -> float:
-    order = random.permutation(len(train.labels))
-    total = 0.0
-    for chosen in np.array_split(order, -(-len(order) // recipe.batch)):
-        loss = _loss(model, train, chosen, recipe)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        total += loss.item() * len(chosen)
-    return total / len(order)
+def _drawn(features: Features, chosen: NDArray[np.intp], random: np.random.Generator) -> NDArray[np.float32]:
+    """The chosen pictures, each in one of the views that there are."""
+    if not features.flipped:
+        return features.values[chosen]
+    views = (features.values, *features.flipped)
+    drawn = random.integers(len(views), size=len(chosen))
+    return np.stack([views[view][picture].astype(np.float32) for view, picture in zip(drawn, chosen, strict=True)])
 
 
 def _loss_on(model: ResNet18, features: Features, recipe: TrainingRecipe) -> float:
     order = np.arange(len(features.labels))
     with torch.inference_mode():
         return sum(
-            _loss(model, features, chosen, recipe).item() * len(chosen)
+            _loss(model, features.values[chosen], features.labels[chosen], recipe).item() * len(chosen)
             for chosen in np.array_split(order, -(-len(order) // 64))
         ) / len(order)
 
 
-def _loss(model: ResNet18, features: Features, chosen: NDArray[np.int64], recipe: TrainingRecipe) -> Tensor:
+def _loss(model: ResNet18, values: NDArray[np.float32], labels: NDArray[np.int64], recipe: TrainingRecipe) -> Tensor:
     """The loss of each picture's worst tile: the part's score is the maximum, so that is what learns."""
-    logits = _logits(model, features.values[chosen])
-    worst = (logits[..., 1] - logits[..., 0]).argmax(dim=1)
-    logits = logits[torch.arange(len(chosen)), worst]
-    return loss_of(recipe.loss, logits, torch.from_numpy(features.labels[chosen]))
+    if values.shape[1] > 1:
+        with torch.no_grad():
+            logits = _logits(model, values)
+            worst = (logits[..., 1] - logits[..., 0]).argmax(dim=1).numpy()
+        values = values[np.arange(len(labels)), worst][:, None]
+    logits = _logits(model, values)[:, 0]
+    return loss_of(recipe.loss, logits, torch.from_numpy(labels))
 
 
 def _logits(model: ResNet18, features: NDArray[np.float32]) -> Tensor:

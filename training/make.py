@@ -10,18 +10,20 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from camera.picture import read_picture
 from inspection.part import Label
 from training.calibrate import Calibration, calibrate
-from training.dataset import SPLITS, Dataset, Sample, require_classes
+from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
 from training.decide import Decision, clear_of, decide
 from training.evaluate import truth_of
-from training.fit import Features, fit, fresh_head, margins, trunk_features
+from training.features import features_of
+from training.fit import Features, fit, fresh_head, margins
 from training.metrics import Report, report
-from training.pictures import batches, crops_of
+from training.pictures import crops_of
+from training.probe import fit_probe, pooled_features
 from training.recipes import TrainingRecipe
+from training.search import Search
 from training.targets import ScoredSplit, Targets, group_numbers, require_provable
 from vision.bundle import Bundle, Thresholds
 from vision.resnet import ResNet18
@@ -29,7 +31,6 @@ from vision.weights import as_stored
 from vision.write import write_bundle
 
 GOLDEN_PER_CLASS = 16
-_BATCH = 16
 _NO_TARGETS = Targets()
 _COPIED = frozenset({".png", ".jpg", ".jpeg"})
 
@@ -38,13 +39,25 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """`test` is None where the data set has no test split."""
+    """`test` is None where the data set has no test split, `search` where a recipe was named.
+
+    With a search, `val` is about all pictures of train and val, each scored by a fold model that did not see it.
+    """
 
     bundle: Bundle
     epochs: int
     val: Report
     test: Report | None
     decision: Decision
+    search: Search | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Pictures with the margins of models that saw neither them nor their groups, float64 [pictures]."""
+
+    samples: tuple[Sample, ...]
+    margins: NDArray[np.float64]
 
 
 def make_bundle(
@@ -66,25 +79,68 @@ def make_bundle(
     for split in ("train", "val"):
         require_classes(dataset, split)
     require_provable(targets, dataset.of("val"), "val")
-    fresh_head(model, seed)
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
         features = {
-            split: _features(model, samples, recipe, Path(scratch) / split, quiet=quiet)
+            split: features_of(
+                model,
+                samples,
+                recipe.image,
+                Path(scratch) / split,
+                flips=recipe.flips and split == "train",
+                quiet=quiet,
+            )
             for split in SPLITS
             if (samples := dataset.of(split))
         }
+        if recipe.start == "probe":
+            fit_probe(pooled_features(model, features["train"].values), features["train"].labels).into(model)
+        else:
+            fresh_head(model, seed)
         history = fit(model, features["train"], features["val"], recipe, seed, quiet=quiet)
-        truth = {split: truth_of(dataset.of(split)) for split in features if split != "train"}
-        calibration = calibrate(margins(model, features["val"].values), truth["val"])
-        _settle(model, calibration)
-        scores = {
-            split: _probability(margins(model, features[split].values), calibration.temperature) for split in truth
-        }
-    scored = {split: ScoredSplit(scores[split], truth[split], group_numbers(dataset.of(split))) for split in truth}
-    decision = decide(targets, scored["val"], scored.get("test"), scored_by="torch fp32")
+        return finish(
+            model, features, dataset, out, recipe,
+            epochs=len(history), seed=seed, notes=notes, targets=targets,
+        )  # fmt: skip
+
+
+def finish(
+    model: ResNet18,
+    features: Mapping[Split, Features],
+    dataset: Dataset,
+    out: Path,
+    recipe: TrainingRecipe,
+    *,
+    epochs: int,
+    seed: int,
+    notes: Mapping[str, Any],
+    targets: Targets,
+    held_out: HeldOut | None = None,
+    search: Search | None = None,
+) -> Made:
+    """Calibrate and choose thresholds on `held_out`, or on `val` without it; measure on `test`; write to `out`.
+
+    `features` are those of `val`, from which the golden parts are taken, and of `test` where there is one.
+    """
+    judged = held_out or HeldOut(dataset.of("val"), margins(model, features["val"].values))
+    truth = truth_of(judged.samples)
+    calibration = calibrate(judged.margins, truth)
+    _settle(model, calibration)
+    scores = {
+        split: _probability(margins(model, features[split].values), calibration.temperature)
+        for split in SPLITS
+        if split != "train" and split in features
+    }
+    if held_out is None:
+        judging = scores["val"]
+    else:
+        judging = _probability(held_out.margins + calibration.offset, calibration.temperature)
+    scored = ScoredSplit(judging, truth, group_numbers(judged.samples))
+    tested = dataset.of("test")
+    scored_test = ScoredSplit(scores["test"], truth_of(tested), group_numbers(tested)) if tested else None
+    decision = decide(targets, scored, scored_test, scored_by="torch fp32")
     thresholds = decision.thresholds
-    val = report(scores["val"], truth["val"], thresholds)
-    test = report(scores["test"], truth["test"], thresholds) if "test" in truth else None
+    val = report(judging, truth, thresholds)
+    test = report(scored_test.scores, scored_test.truth, thresholds) if scored_test else None
     golden = choose_golden(dataset.of("val"), scores["val"], thresholds)
     with tempfile.TemporaryDirectory(prefix="linegate-golden-") as scratch:
         bundle = write_bundle(
@@ -101,14 +157,15 @@ def make_bundle(
                     **notes,
                     "recipe": recipe.model_dump(mode="json"),
                     "seed": seed,
-                    "epochs": len(history),
+                    "epochs": epochs,
+                    **({"search": search.to_json()} if search else {}),
                 },
             },
             data_hash=dataset.digest(),
             golden=[(_picture_to_copy(s, Path(scratch)), s.label, score) for s, score in golden],
             golden_crops=[crops_of(sample, recipe.image) for sample, _ in golden],
         )
-    return Made(bundle, len(history), val, test, decision)
+    return Made(bundle, epochs, val, test, decision, search)
 
 
 def choose_golden(
@@ -122,23 +179,6 @@ def choose_golden(
         picks = np.unique(np.linspace(0, len(order) - 1, min(per_class, len(order))).round().astype(int))
         chosen.extend((samples[order[i]], float(scores[order[i]])) for i in picks)
     return chosen
-
-
-def _features(
-    model: ResNet18, samples: Sequence[Sample], recipe: TrainingRecipe, file: Path, *, quiet: bool
-) -> Features:
-    """The trunk's output for every picture, kept in `file`: 200 KB a crop need not fit in memory."""
-    tiles, _, size, _ = recipe.image.crop_shape
-    shape = (len(samples), tiles, 256, size // 16, size // 16)
-    labels = truth_of(samples).astype(np.int64)
-    values = np.lib.format.open_memmap(file, "w+", np.float32, shape)
-    done = 0  # a disabled bar counts nothing
-    with tqdm(total=len(samples), desc="features", unit="picture", disable=quiet) as bar:
-        for crops in batches(samples, recipe.image, _BATCH):
-            values[done : done + len(crops)] = trunk_features(model, crops, recipe.image)
-            done += len(crops)
-            bar.update(len(crops))
-    return Features(values, labels)
 
 
 def _settle(model: ResNet18, calibration: Calibration) -> None:

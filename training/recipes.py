@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,8 +18,16 @@ class TrainingRecipe(BaseModel):
 
     image: Recipe = Field(Recipe(), description="From a frame to crops; stored in the bundle.")
     loss: LossName = Field("focal", description="focal (alpha 0.1 good, 0.9 defective; gamma 2) or cross_entropy.")
-    epochs: int = Field(30, ge=1, le=1000, description="At most so many passes over the training pictures.")
+    epochs: int = Field(
+        30, ge=0, le=1000, description="At most so many passes over the training pictures; 0: layer4 learns nothing."
+    )
     patience: int = Field(6, ge=1, description="Stop after so many epochs without a lower loss on val.")
+    start: Literal["drawn", "probe"] = Field(
+        "drawn", description="The classifier before the first step: drawn, or fitted to the frozen features."
+    )
+    flips: bool = Field(
+        default=False, description="Learn also from each picture mirrored, upside down, and both: each step draws one."
+    )
     batch: int = Field(32, ge=1, le=1024, description="Pictures in one step.")
     learning_rate: float = Field(1e-4, gt=0, le=1, description="Of AdamW, falling to 0 along a cosine.")
     weight_decay: float = Field(1e-2, ge=0, le=1, description="Of AdamW.")

@@ -3,6 +3,7 @@
 from training.decide import Achieved, Decision, Share
 from training.evaluate import Mistake
 from training.metrics import MEASURES, Report
+from training.search import Search
 from training.targets import percent
 
 _TITLES = {
@@ -85,3 +86,18 @@ def _share_line(title: str, share: Share, groups: Share | None = None, target: f
 
 def _seen(share: Share) -> str:
     return "none there" if share.rate is None else f"{share.count} of {share.of} {percent(share.rate):>6}"
+
+
+def search_lines(search: Search) -> list[str]:
+    """Every candidate with mean and spread over the folds, what was skipped, and why the winner won."""
+    lines = [
+        f"recipes compared on {search.folds} folds of train and val, no group in two of them: mean and spread",
+        f"  {'':58}{'AUROC':>16}{'recall at 1 %':>16}{'escape+overkill':>18}{'crops':>7}{'s':>6}",
+    ]
+    for trial in search.trials:
+        measures = [f"{trial.mean(name):.3f} +- {trial.spread(name):.3f}" for name in ("auroc", "recall", "errors")]
+        row = f"{measures[0]:>16}{measures[1]:>16}{measures[2]:>18}{trial.cost:>7.2g}{trial.seconds:>6.0f}"
+        lines.append(f"  {trial.name:58}{row}")
+    lines += [f"  {skipped.name}: skipped: {skipped.why}" for skipped in search.skipped]
+    lines += [f"  taken: {choice.trial.name}: {choice.why}" for choice in search.choices]
+    return lines

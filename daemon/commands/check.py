@@ -32,12 +32,15 @@ def main(args: argparse.Namespace) -> int:
         "stations": sorted(config.stations),
         "cameras": cameras,
         "model": bundle.model_id,
+        "signed": bundle.signed,
         "lacking": missing,
     }
     if args.json:
         print(json.dumps(told))
     else:
         print(f"{args.config}: good. {len(config.stations)} stations, {cameras} cameras, model {bundle.model_id}.")
+        if bundle.signed:
+            print(f"  the model's signature is good: {bundle.signed}")
         for thing in missing:
             print(f"  not on this machine, so that camera will be down: {thing}")
     return 0

@@ -5,6 +5,7 @@ import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from daemon.commands.labelled import add_data
 from daemon.commands.place import require_free
@@ -12,8 +13,14 @@ from daemon.commands.targets import add_targets, targets
 from inspection import clock
 from inspection.errors import DataError
 
+if TYPE_CHECKING:
+    from training.dataset import Dataset
+    from training.make import Made
+    from vision.resnet import ResNet18
+
 IMAGENET = Path(__file__).resolve().parents[2] / "models/imagenet-resnet18/resnet18-imagenet.safetensors"
 RECIPES = ("reference", "whole-frame")
+AUTO = "auto"
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,7 +35,17 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     add_data(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="folder to write")
     parser.add_argument(
-        "--recipe", default="reference", help=f"{', '.join(RECIPES)}, or a JSON file (default: reference)"
+        "--recipe",
+        default="reference",
+        help=f"{', '.join(RECIPES)}, a JSON file, or {AUTO}: compare recipes on folds of train and val, take the best"
+        " (default: reference)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=_minutes,
+        default=40.0,
+        metavar="MINUTES",
+        help=f"for --recipe {AUTO}: skip what would take longer (default: 40)",
     )
     parser.add_argument(
         "--weights",
@@ -53,46 +70,59 @@ def main(args: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415 - a line box has none
 
     from training.dataset import load_dataset, split_dataset  # noqa: PLC0415
-    from training.make import make_bundle  # noqa: PLC0415
-    from training.recipes import training_recipe  # noqa: PLC0415
     from training.weights import pretrained  # noqa: PLC0415
 
     if args.threads:
         torch.set_num_threads(args.threads)
     began = clock.monotonic()
-    recipe = training_recipe(args.recipe)
-    if args.epochs is not None:
-        recipe = recipe.model_copy(update={"epochs": args.epochs})
     dataset = split_dataset(load_dataset(args.data, args.bit_depth), args.seed)
     weights = "torchvision IMAGENET1K_V1" if args.weights == "torchvision" else Path(args.weights).name
-    made = make_bundle(
-        dataset,
-        args.out,
-        recipe,
-        pretrained(args.weights),
-        seed=args.seed,
-        notes={
-            "data": _named(args.data),
-            "weights": weights,
-            "recipe_name": args.recipe,
-            "bit_depth_of_16_bit_files": args.bit_depth,
-        },
-        targets=targets(args),
-        quiet=args.json,
-    )
+    notes = {
+        "data": _named(args.data),
+        "weights": weights,
+        "recipe_name": args.recipe,
+        "bit_depth_of_16_bit_files": args.bit_depth,
+    }
+    made = (_auto if args.recipe == AUTO else _named_recipe)(args, dataset, pretrained(args.weights), notes)
     seconds = clock.monotonic() - began
     if args.json:
         facts = {"bundle": str(args.out), "model": made.bundle.model_id, "epochs": made.epochs, "seconds": seconds}
         sys.stdout.write(json.dumps({**facts, **made.bundle.metrics}) + "\n")
         return 0
-    from training.text import decision_lines, report_lines  # noqa: PLC0415
+    from training.text import decision_lines, report_lines, search_lines  # noqa: PLC0415
 
     lines = [f"{args.out}: model {made.bundle.model_id}, {made.epochs} epochs, {seconds:.0f} s"]
-    for split, report in (("val (stop, calibration and thresholds were chosen on it)", made.val), ("test", made.test)):
+    chosen = "stop, calibration and thresholds were chosen on it"
+    if made.search:
+        lines += ["", *search_lines(made.search)]
+        chosen = "folds of train and val; calibration and thresholds were chosen on them"
+    for split, report in ((f"val ({chosen})", made.val), ("test", made.test)):
         lines += ["", split, *(report_lines(report) if report else ["  the data set has no test split"])]
     lines += ["", *decision_lines(made.decision)]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
+
+
+def _named_recipe(args: argparse.Namespace, dataset: "Dataset", model: "ResNet18", notes: dict[str, Any]) -> "Made":
+    from training.make import make_bundle  # noqa: PLC0415
+    from training.recipes import training_recipe  # noqa: PLC0415
+
+    recipe = training_recipe(args.recipe)
+    if args.epochs is not None:
+        recipe = recipe.model_copy(update={"epochs": args.epochs})
+    return make_bundle(
+        dataset, args.out, recipe, model, seed=args.seed, notes=notes, targets=targets(args), quiet=args.json
+    )
+
+
+def _auto(args: argparse.Namespace, dataset: "Dataset", model: "ResNet18", notes: dict[str, Any]) -> "Made":
+    from training.auto import make_auto_bundle  # noqa: PLC0415
+    from training.budget import Budget  # noqa: PLC0415
+
+    if args.epochs is not None:
+        raise DataError(f"--epochs is for a recipe that you name: with --recipe {AUTO}, --budget bounds the time")
+    budget = Budget(args.budget * 60, quiet=args.json)
+    return make_auto_bundle(dataset, args.out, model, seed=args.seed, notes=notes, targets=targets(args), budget=budget)
 
 
 def _named(data: Path) -> str:
@@ -104,4 +134,11 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
     return value

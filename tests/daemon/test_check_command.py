@@ -1,6 +1,7 @@
 """`linegate check` finds what would stop a station, or a camera of it, before the line does."""
 
 import importlib.util
+import shutil
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from daemon.cli import EX_CONFIG, main
+from tests.vision.signer import HAS_MINISIGN, Signer
 
 BUNDLE = Path(__file__).parents[2] / "models" / "bsdata"
 
@@ -88,3 +90,55 @@ def test_what_costs_the_station_is_wrong(
     settings[section], key = missing[section]
     code, told = check(tmp_path, settings, capsys)
     assert (code, key in told) == (EX_CONFIG, True)
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Signer:
+    if not HAS_MINISIGN:
+        pytest.skip("not installed: apt-get install minisign")
+    return Signer(tmp_path / "signer").make()
+
+
+@pytest.mark.parametrize("as_line", [True, False], ids=["line", "file"])
+def test_a_bundle_signed_with_the_configured_key_is_good_and_any_other_is_wrong(
+    tmp_path: Path, settings: dict[str, Any], signer: Signer, capsys: pytest.CaptureFixture[str], *, as_line: bool
+) -> None:
+    bundle = Path(shutil.copytree(BUNDLE, tmp_path / "bundle", ignore=shutil.ignore_patterns("demo")))
+    line = signer.public.read_text().splitlines()[1]
+    settings["model"] = {"bundle": "bundle", "public_key": line if as_line else "signer/key.pub"}
+
+    code, told = check(tmp_path, settings, capsys)
+    assert code == EX_CONFIG
+    assert "model.bundle: " in told
+    assert "bundle.json.minisig: not there, and model.public_key takes signed bundles only" in told
+
+    signer.sign(bundle / "bundle.json", "-t", "approved for press 7")
+    code, told = check(tmp_path, settings, capsys)
+    assert code == 0
+    assert "the model's signature is good: approved for press 7" in told
+
+    manifest = bundle / "bundle.json"
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+    code, told = check(tmp_path, settings, capsys)
+    assert code == EX_CONFIG
+    assert "bundle.json was changed after it was signed" in told
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("nowhere.pub", "model.public_key: {}/nowhere.pub: the public key cannot be read"),
+        ("config.yaml", "model.public_key: {}/config.yaml: no minisign public key"),
+        (7, "model.public_key: must be the line of a minisign public key, or the name of its file"),
+        ("", "model.public_key: must be the line of a minisign public key, or the name of its file"),
+    ],
+)
+def test_a_public_key_that_is_none_is_wrong(
+    tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str], key: object, said: str
+) -> None:
+    settings["model"]["public_key"] = key
+
+    code, told = check(tmp_path, settings, capsys)
+
+    assert code == EX_CONFIG
+    assert said.format(tmp_path) in told

@@ -1,50 +1,28 @@
 """A bundle is used only where a minisign signature by the configured key fits it. Signed here by minisign itself."""
 
+import asyncio
 import base64
 import os
 import shutil
-import subprocess
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from inspection.errors import BundleError
+from inspection.probe import Probe
+from tests.vision.signer import HAS_MINISIGN, Signer
+from vision.backends.choose import open_backend
 from vision.bundle import MANIFEST, SIGNATURE, Bundle, Thresholds, load_bundle
 from vision.signature import PublicKey, parse_key, read_key
+from vision.worker import State, Worker
 from vision.write import write_bundle
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("minisign") is None and "CI" not in os.environ, reason="minisign is not installed"
-)
+pytestmark = pytest.mark.skipif(not HAS_MINISIGN, reason="not installed: apt-get install minisign")
 
 
-@dataclass(frozen=True)
-class Signer:
-    """A key pair."""
-
-    folder: Path
-
-    @property
-    def public(self) -> Path:
-        return self.folder / "key.pub"
-
-    @property
-    def key(self) -> PublicKey:
-        return read_key(self.public)
-
-    def make(self) -> "Signer":
-        self.folder.mkdir()
-        self._minisign("-G", "-W", "-p", "key.pub")
-        return self
-
-    def sign(self, file: Path, *options: str) -> Path:
-        """The signature's file, beside `file` as minisign puts it."""
-        self._minisign("-S", "-m", str(file), *options)
-        return file.with_name(file.name + ".minisig")
-
-    def _minisign(self, *words: str) -> None:
-        subprocess.run(["minisign", *words, "-s", "key"], cwd=self.folder, check=True, capture_output=True, timeout=30)
+Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
@@ -251,3 +229,28 @@ def test_a_new_bundle_in_the_old_ones_place_does_not_inherit_its_signature(
     )  # fmt: skip
 
     assert "not there" in refusal(copied, signer.key)
+
+
+async def test_a_worker_scores_with_no_bundle_whose_signature_does_not_fit(
+    copied: Path, signer: Signer, stranger: Signer, until: Until
+) -> None:
+    stranger.sign(copied / MANIFEST)
+    worker = Worker(
+        partial(open_backend, copied, choice="onnx-cpu", threads=1, key=signer.key),
+        crop_shape=(1, 64, 64), max_batch=2, probe=Probe(), model=load_bundle(copied).model_id,
+    )  # fmt: skip
+
+    running = asyncio.create_task(worker.run())
+    await until(lambda: worker.state is State.MODEL_INVALID)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert "signed with the key" in worker.failure
+
+
+async def test_a_worker_scores_with_a_bundle_that_is_rightly_signed(copied: Path, signer: Signer) -> None:
+    signer.sign(copied / MANIFEST)
+
+    backend = open_backend(copied, choice="onnx-cpu", threads=1, key=signer.key)
+
+    assert backend.name.startswith("onnx-cpu")

@@ -1,0 +1,45 @@
+"""How long a search may take, and what its steps will take, told by those that it has done."""
+
+from collections.abc import Callable
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from inspection import clock
+
+
+class Budget:
+    """Work is counted in looks: one 224 x 224 crop through the whole network. What a look takes is measured."""
+
+    def __init__(self, seconds: float, *, quiet: bool = False, now: Callable[[], float] = clock.monotonic) -> None:
+        self._seconds = seconds
+        self._now = now
+        self._began = now()
+        self._looks = 0.0
+        self._bar = tqdm(total=1, desc="auto", unit="look", disable=quiet)
+
+    def expect(self, looks: float) -> None:
+        """So much is still to come, as far as one can tell now: the bar's end."""
+        self._bar.total = round(self._looks + looks)
+        self._bar.refresh()
+
+    def did(self, looks: float) -> None:
+        self._looks += looks
+        self._bar.update(self._looks - self._bar.n)
+
+    def doing(self, what: str) -> None:
+        self._bar.set_postfix_str(what)
+
+    def seconds_for(self, looks: float) -> float:
+        """At the mean pace so far; 0 before the first look."""
+        return looks * self.spent / self._looks if self._looks else 0.0
+
+    @property
+    def spent(self) -> float:
+        return self._now() - self._began
+
+    def allows(self, looks: float) -> bool:
+        """Whether so many more looks would end in time."""
+        return self.spent + self.seconds_for(looks) <= self._seconds
+
+    def close(self) -> None:
+        self._bar.close()

@@ -1,0 +1,47 @@
+"""What the frozen part of the network gives for pictures, kept in files: a crop's 200 KB need not fit in memory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from training.dataset import Sample
+from training.evaluate import truth_of
+from training.fit import Features, trunk_features
+from training.pictures import batches
+from vision.recipe import Recipe
+from vision.resnet import ResNet18
+
+_BATCH = 16
+# Of rows and of columns. A quarter turn is left out: few parts come to the line in both positions.
+FLIPS = ((1, -1), (-1, 1), (-1, -1))
+
+
+def features_of(
+    model: ResNet18,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    file: Path,
+    *,
+    flips: bool = False,
+    quiet: bool = False,
+) -> Features:
+    """The trunk's output for every picture, in `file` and, with `flips`, in files beside it. Raises DataError."""
+    tiles, _, size, _ = recipe.crop_shape
+    shape = (len(samples), tiles, 256, size // 16, size // 16)
+    values = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+    flipped = tuple(
+        np.lib.format.open_memmap(file.with_suffix(f".{number}"), "w+", np.float16, shape)
+        for number in range(len(FLIPS) if flips else 0)
+    )
+    done = 0  # a disabled bar counts nothing
+    with tqdm(total=len(samples), desc="features", unit="picture", disable=quiet) as bar:
+        for crops in batches(samples, recipe, _BATCH):
+            part = slice(done, done + len(crops))
+            values[part] = trunk_features(model, crops, recipe)
+            for view, (rows, columns) in zip(flipped, FLIPS, strict=False):
+                view[part] = trunk_features(model, np.ascontiguousarray(crops[..., ::rows, ::columns]), recipe)
+            done += len(crops)
+            bar.update(len(crops))
+    return Features(values, truth_of(samples).astype(np.int64), flipped)

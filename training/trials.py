@@ -1,0 +1,114 @@
+"""What a candidate was worth on the folds, and which one is taken."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.metrics import auroc, recall_at_budget
+
+Numbers = NDArray[np.float64]
+Truth = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldScores:
+    """One fold's pictures, scored by a model that saw none of them nor of their groups.
+
+    `errors` is escape + overkill at the best threshold of the fold: optimistic, and alike for all candidates.
+    """
+
+    auroc: float
+    recall: float
+    errors: float
+
+
+MEASURES = FoldScores.__slots__
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """`cost` is what one part takes on the line, in crops of 224 x 224; `folds` are the same for all trials.
+
+    `seconds` is what the trial itself took.
+    """
+
+    name: str
+    cost: float
+    seconds: float
+    folds: tuple[FoldScores, ...]
+
+    def mean(self, measure: str) -> float:
+        """Over the folds; `measure` is one of FoldScores's."""
+        return float(np.mean([getattr(fold, measure) for fold in self.folds]))
+
+    def spread(self, measure: str) -> float:
+        """Standard deviation over the folds."""
+        return float(np.std([getattr(fold, measure) for fold in self.folds], ddof=1))
+
+    def behind(self, other: "Trial") -> tuple[float, float]:
+        """By how much its AUROC lies below that of `other`, fold by fold: mean and standard error of the mean."""
+        gaps = [b.auroc - a.auroc for a, b in zip(self.folds, other.folds, strict=True)]
+        return float(np.mean(gaps)), float(np.std(gaps, ddof=1) / np.sqrt(len(gaps)))
+
+    def to_json(self) -> dict[str, Any]:
+        measures = {
+            name: {
+                "mean": self.mean(name),
+                "spread": self.spread(name),
+                "folds": [getattr(f, name) for f in self.folds],
+            }
+            for name in FoldScores.__slots__
+        }
+        return {"name": self.name, "cost": self.cost, **measures}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The trial that is taken, and why in one sentence."""
+
+    trial: Trial
+    why: str
+
+
+def scored_folds(margins: Numbers, truth: Truth, folds: NDArray[np.int64]) -> tuple[FoldScores, ...]:
+    """float64 [n] margins from models that did not see them, each fold by itself: margins of two models differ."""
+    return tuple(_scored(margins[folds == fold], truth[folds == fold]) for fold in range(int(folds.max()) + 1))
+
+
+def choose(trials: Sequence[Trial]) -> Choice:
+    """The cheapest of those that the best one does not beat by more than a standard error; the better of equal cost.
+
+    The rule of one standard error: Breiman, Friedman, Olshen, Stone: Classification and Regression Trees, 1984,
+    chapter 3.4. The error is that of the difference fold by fold: a fold that is hard is hard for both.
+    """
+    best = max(trials, key=lambda trial: trial.mean("auroc"))
+    level = [trial for trial in trials if _level(trial, best)]
+    taken = min(level, key=lambda trial: (trial.cost, -trial.mean("auroc")))
+    if taken is not best:
+        gap, error = taken.behind(best)
+        why = (
+            f"it costs {taken.cost:.2g} crops a part where the best on the folds, {best.name}, costs {best.cost:.2g},"
+            f" and is behind by {gap:.4f} of AUROC, within the standard error of {error:.4f}"
+        )
+    elif len(trials) == 1:
+        why = "nothing else was tried"
+    else:
+        second = max((trial for trial in trials if trial is not best), key=lambda trial: trial.mean("auroc"))
+        gap, error = second.behind(best)
+        why = f"its AUROC on the folds is the highest, {gap:.4f} (standard error {error:.4f}) above {second.name}"
+    return Choice(taken, why)
+
+
+def _level(trial: Trial, best: Trial) -> bool:
+    gap, error = trial.behind(best)
+    return gap <= error
+
+
+def _scored(margins: Numbers, truth: Truth) -> FoldScores:
+    ok, ng = np.sort(margins[~truth]), np.sort(margins[truth])
+    cuts = np.r_[-np.inf, np.unique(margins), np.inf]
+    errors = np.searchsorted(ng, cuts) / ng.size + (ok.size - np.searchsorted(ok, cuts)) / ok.size
+    return FoldScores(auroc(ok, ng), recall_at_budget(ok, ng), float(errors.min()))
