@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -81,8 +82,7 @@ def serve(opener: Opener, arena: Arena, pipe: Connection, parent: int) -> None:
             pipe.send(NotOpened(str(error) if invalid else _told(error), invalid))
             return
         pipe.send(Opened(backend.name, curve))
-        while True:
-            pipe.send(_answer(backend, arena, pipe.recv()))
+        _Desk(backend, arena, pipe).serve()
 
 
 def warm_up(backend: Backend, slots: NDArray[np.uint8]) -> list[float]:
@@ -107,13 +107,51 @@ def warm_up(backend: Backend, slots: NDArray[np.uint8]) -> list[float]:
     return curve
 
 
-def _answer(backend: Backend, arena: Arena, job: Job) -> Answer | Failed:
-    began = clock.monotonic()
-    try:
-        scores = np.asarray(backend.score(arena.slots[job.place, : job.size]), np.float32)
-    except Exception as error:  # noqa: BLE001 - the outermost loop of this process
-        return Failed(job.id, _told(error))
-    return Answer(job.id, scores, clock.monotonic() - began)
+class _Desk:
+    """Scores jobs as they come, with as many callers as the backend takes, and answers in their order."""
+
+    def __init__(self, backend: Backend, arena: Arena, pipe: Connection) -> None:
+        self._backend = backend
+        self._arena = arena
+        self._pipe = pipe
+        self._receiving = threading.Lock()
+        self._answering = threading.Condition()
+        self._taken = 0
+        self._answered = 0
+        self._last_answer = 0.0
+
+    def serve(self) -> None:
+        """Returns when the parent's end of the pipe has closed."""
+        others = [threading.Thread(target=self._work, name="caller") for _ in range(self._backend.callers - 1)]
+        for other in others:
+            other.start()
+        self._work()
+        for other in others:
+            other.join()
+
+    def _work(self) -> None:
+        with contextlib.suppress(EOFError, OSError):  # the parent is gone, or no longer wants us
+            while True:
+                # Whoever holds the lock waits for the next job: no thread has to wake another.
+                with self._receiving:
+                    job = self._pipe.recv()
+                    number, self._taken = self._taken, self._taken + 1
+                self._answer(number, job, clock.monotonic())
+
+    def _answer(self, number: int, job: Job, began: float) -> None:
+        found: NDArray[np.float32] | str
+        try:
+            found = np.asarray(self._backend.score(self._arena.slots[job.place, : job.size]), np.float32)
+        except Exception as error:  # noqa: BLE001 - the outermost loop of this process
+            found = _told(error)
+        with self._answering:
+            self._answering.wait_for(lambda: self._answered == number)
+            now = clock.monotonic()
+            # Until the answer before, the device was also busy with that job.
+            seconds, self._last_answer = now - max(began, self._last_answer), now
+            self._answered += 1
+            self._answering.notify_all()
+            self._pipe.send(Failed(job.id, found) if isinstance(found, str) else Answer(job.id, found, seconds))
 
 
 def _told(error: Exception) -> str:

@@ -33,9 +33,14 @@ class Classifier(Protocol):
 
 
 class Backend(Protocol):
-    """One network on one device, in the worker's process. Not thread-safe: one caller."""
+    """One network on one device, in the worker's process.
+
+    `callers`: calls of `score` that may be under way at once, each from a thread of its own; 1, or as many as it
+    takes to keep the device busy from one batch to the next.
+    """
 
     name: str
+    callers: int
 
     def score(self, crops: CropPixels) -> NDArray[np.float32]:
         """P(defect), float32 [n], for crops uint8 [n, channels, height, width]. Blocks until done.

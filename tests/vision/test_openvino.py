@@ -1,5 +1,6 @@
 """OpenVINO scores each crop as it would alone, however a batch is shared out among the cores."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,3 +23,15 @@ def test_each_crop_of_a_batch_of_any_size_gets_its_own_score(threads: int) -> No
     for size in range(1, 9):
         assert backend.score(crops[:size]) == pytest.approx(alone[:size], abs=1e-4)
         assert backend.score(crops[:size][::-1]) == pytest.approx(alone[:size][::-1], abs=1e-4)
+
+
+def test_batches_that_overlap_get_each_their_own_scores() -> None:
+    backend = OpenvinoBackend(graph_bytes(BUNDLE, None), "fp32")
+    crops = np.concatenate(BUNDLE.golden_crops())[::4]
+    alone = backend.score(crops)
+
+    def score(size: int) -> bool:
+        return bool(np.allclose(backend.score(crops[:size]), alone[:size], atol=1e-4))
+
+    with ThreadPoolExecutor(backend.callers) as callers:
+        assert all(callers.map(score, (8, 1, 7, 8, 2, 5, 1, 3)))

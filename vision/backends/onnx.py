@@ -36,6 +36,8 @@ _PROVIDERS = {
 class OnnxBackend:
     """One session on `device` cpu, cuda or tensorrt. `threads` 0 means one for each core."""
 
+    callers = 1
+
     def __init__(self, graph: bytes, device: str, threads: int = 0, cache_dir: Path | None = None) -> None:
         provider = _PROVIDERS[device]
         if provider not in onnxruntime.get_available_providers():

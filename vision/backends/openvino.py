@@ -1,6 +1,9 @@
 """OpenVINO on the CPU, in fp32 or with bf16 arithmetic."""
 
-from typing import Any, Literal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import openvino
@@ -20,10 +23,13 @@ class OpenvinoBackend:
 
     One crop is worked on by all cores at once, which is fastest for it alone. Of more crops each core takes one after
     another: cores that share a layer wait for each other at its end, and where cameras and broker take one of them
-    away now and then, all wait.
+    away now and then, all wait. For the same reason two calls may be under way: a core that is done with its last
+    crop of one batch begins with the next.
 
     bf16 needs a CPU with AVX-512 BF16 or AMX; elsewhere OpenVINO emulates it, slowly.
     """
+
+    callers = 2
 
     def __init__(self, graph: bytes, precision: Precision, threads: int = 0) -> None:
         self.name = f"openvino-{precision}"
@@ -41,27 +47,31 @@ class OpenvinoBackend:
             model = core.read_model(graph)
             together = core.compile_model(model, "CPU", {**config, **spread})
             self._together = together.create_infer_request()
-            self._apart = openvino.AsyncInferQueue(core.compile_model(model, "CPU", {**config, **apart}))
+            streams = core.compile_model(model, "CPU", {**config, **apart})
         except RuntimeError as error:
             raise BackendError(f"{self.name}: the graph cannot be compiled: {error}") from error
-        self._apart.set_callback(_keep)
+        self._sharing = threading.Lock()
+        self._mine = threading.local()
+        self._width = int(streams.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._apart = ThreadPoolExecutor(self._width, "stream", partial(_own_request, streams, self._mine))
         self._shape = tuple(side.get_length() for side in list(model.input("crops").partial_shape)[1:])
 
     def score(self, crops: CropPixels) -> NDArray[np.float32]:
         """P(defect), float32 [n]. Raises BackendError for crops of another shape."""
         given = expected(crops, self._shape, self.name)
-        margins = np.full(len(given), np.nan, np.float32)
-        streams = len(self._apart)
         # As many as keep every stream busy to the end.
-        apart = len(given) // streams * streams if streams > 1 else 0
-        for at in range(apart):
-            self._apart.start_async({"crops": given[at : at + 1]}, (margins, at), share_inputs=True)
-        self._apart.wait_all()
+        apart = len(given) // self._width * self._width if self._width > 1 else 0
+        margins = [self._apart.submit(_margin, self._mine, given[at : at + 1]) for at in range(apart)]
+        left: list[NDArray[np.float32]] = []
         if apart < len(given):
-            margins[apart:] = self._together.infer({"crops": given[apart:]}, share_inputs=True)["margin"]
-        return probability(margins)
+            with self._sharing:
+                left = [np.array(self._together.infer({"crops": given[apart:]}, share_inputs=True)["margin"])]
+        return probability(np.concatenate([*(margin.result() for margin in margins), *left]))
 
 
-def _keep(request: Any, where: tuple[NDArray[np.float32], int]) -> None:
-    margins, at = where
-    margins[at] = request.get_tensor("margin").data[0]
+def _own_request(network: openvino.CompiledModel, mine: threading.local) -> None:
+    mine.request = network.create_infer_request()
+
+
+def _margin(mine: threading.local, crop: CropPixels) -> NDArray[np.float32]:
+    return np.array(mine.request.infer({"crops": crop}, share_inputs=True)["margin"])

@@ -1,6 +1,7 @@
 """A backend without a network, for tests, benchmarks and drills: it scores brightness, and fails on demand."""
 
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +15,10 @@ from inspection.errors import BackendError, BundleError
 from inspection.frame import CropPixels
 from vision.classifier import Backend, expected
 
-Fault = Literal["hang", "raise", "die", "nan", "short"]
+Fault = Literal["hang", "raise", "die", "nan", "short", "meet"]
 OpeningFault = Literal["bundle", "backend", "raise", "die", "hang", "short"]
+
+_MEET_S = 10.0
 
 
 @dataclass
@@ -23,7 +26,8 @@ class Simulated:
     """The score of a crop is its mean brightness / 255.
 
     A crop whose first pixel is in `faults` makes its whole batch misbehave: the call never returns, raises,
-    ends the process, gives NaN for every crop, or one score too few. While the file `held` exists, no call
+    ends the process, gives NaN for every crop, one score too few, or waits until as many calls as there are
+    `callers` are under way. While the file `held` exists, no call
     returns. `opening` is a fault of the start, and lasts while the file `broken` exists or, without one, for
     ever. Pass `open` to the worker as its opener.
     """
@@ -35,6 +39,7 @@ class Simulated:
     opening: OpeningFault | None = None
     broken: Path | None = None
     name: str = "simulated"
+    callers: int = 1
 
     def open(self) -> Backend:
         if self._broken():
@@ -52,6 +57,7 @@ class Simulated:
                         time.sleep(0.001)
                 case "short":
                     return _Short(self.name)
+        self._meeting = threading.Barrier(self.callers, timeout=_MEET_S)
         return self
 
     def _broken(self) -> bool:
@@ -66,22 +72,32 @@ class Simulated:
             time.sleep(0.001)
         scores: NDArray[np.float32] = crops.mean(axis=(1, 2, 3), dtype=np.float32) / np.float32(255)
         for first in crops[:, 0, 0, 0] if self.faults else ():
-            match self.faults.get(int(first)):
-                case "hang":
-                    while True:
-                        time.sleep(3600)
-                case "raise":
-                    raise RuntimeError("simulated device error")
-                case "die":
-                    os._exit(9)
-                case "nan":
-                    return np.full(len(crops), np.nan, np.float32)
-                case "short":
-                    return np.delete(scores, -1)
+            fault = self.faults.get(int(first))
+            if fault is not None:
+                scores = self._misbehave(fault, scores)
+        return scores
+
+    def _misbehave(self, fault: Fault, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        match fault:
+            case "hang":
+                while True:
+                    time.sleep(3600)
+            case "raise":
+                raise RuntimeError("simulated device error")
+            case "die":
+                os._exit(9)
+            case "nan":
+                return np.full(len(scores), np.nan, np.float32)
+            case "short":
+                return np.delete(scores, -1)
+            case "meet":
+                self._meeting.wait()
         return scores
 
 
 class _Short:
+    callers = 1
+
     def __init__(self, name: str) -> None:
         self.name = name
 

@@ -68,6 +68,8 @@ class TorchBackend:
     over.
     """
 
+    callers = 1
+
     def __init__(
         self, name: str, shape: tuple[int, ...], run: Run, spare: "Callable[[], TorchBackend] | None" = None
     ) -> None:
