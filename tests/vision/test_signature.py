@@ -22,6 +22,16 @@ from vision.write import write_bundle
 pytestmark = pytest.mark.skipif(not HAS_MINISIGN, reason="not installed: apt-get install minisign")
 
 
+class Restarts(Probe):
+    """Why the worker's child ended, each time."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def child_restarted(self, child: str, why: str) -> None:
+        self.reasons.append(why)
+
+
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
@@ -235,16 +245,19 @@ async def test_a_worker_scores_with_no_bundle_whose_signature_does_not_fit(
     copied: Path, signer: Signer, stranger: Signer, until: Until
 ) -> None:
     stranger.sign(copied / MANIFEST)
+    heard = Restarts()
     worker = Worker(
         partial(open_backend, copied, choice="onnx-cpu", threads=1, key=signer.key),
-        crop_shape=(1, 64, 64), max_batch=2, probe=Probe(), model=load_bundle(copied).model_id,
+        crop_shape=(1, 64, 64), max_batch=2, probe=heard, model=load_bundle(copied).model_id,
     )  # fmt: skip
 
     running = asyncio.create_task(worker.run())
-    await until(lambda: worker.state is State.MODEL_INVALID)
+    await until(lambda: bool(heard.reasons))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
+    assert heard.reasons == ["model_invalid"]
+    assert worker.state is State.MODEL_INVALID
     assert "signed with the key" in worker.failure
 
 
