@@ -9,6 +9,7 @@ from daemon.commands import (
     check,
     demo,
     evaluate,
+    explain,
     plc,
     promote,
     rollback,
@@ -21,7 +22,7 @@ from daemon.commands import (
 from inspection.errors import ConfigError, LinegateError
 
 EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
-COMMANDS = (run, check, schema, demo, plc, cameras, snapshot, train, evaluate, thresholds, promote, rollback)
+COMMANDS = (run, check, schema, demo, plc, cameras, snapshot, train, evaluate, explain, thresholds, promote, rollback)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -47,8 +47,13 @@ def judge(
     score = float(np.clip(values.max(), 0, 1))
     if now >= part.deadline:
         return verdict(Outcome.NO_VERDICT, Reason.DEADLINE, score)
+    return verdict(*outcome_of(score, thresholds), score)
+
+
+def outcome_of(score: float, thresholds: Limits) -> tuple[Outcome, Reason]:
+    """What a finite score, P(defect), means."""
     if score >= thresholds.fail_above:
-        return verdict(Outcome.FAIL, Reason.SCORE, score)
+        return Outcome.FAIL, Reason.SCORE
     if score < thresholds.pass_below:
-        return verdict(Outcome.PASS, Reason.SCORE, score)
-    return verdict(Outcome.FAIL, Reason.UNCERTAIN, score)
+        return Outcome.PASS, Reason.SCORE
+    return Outcome.FAIL, Reason.UNCERTAIN

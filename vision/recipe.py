@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inspection.errors import PictureError
@@ -108,7 +109,8 @@ class Recipe(BaseModel):
         `bit_depth` bits of which the upper eight are used. Raises PictureError for anything else, for a
         region of interest that lies outside the picture, and for a picture that the tiles cannot cover.
         """
-        image = self._oriented(eight_bits(self._inside(checked(pixels, bit_depth)), bit_depth))
+        inside = checked(pixels, bit_depth)[self._inside(pixels.shape[1], pixels.shape[0])]
+        image = self._oriented(eight_bits(inside, bit_depth))
         height, width = image.shape[:2]
         regions = self._regions(width, height)
         left, top = min(r.x for r in regions), min(r.y for r in regions)
@@ -120,16 +122,30 @@ class Recipe(BaseModel):
             crop[:] = tile.transpose(2, 0, 1) if tile.ndim == 3 else tile
         return crops
 
-    def _inside(self, pixels: Pixels) -> Pixels:
+    def spread(self, maps: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+        """The way back of `crops`: maps [tiles, rows, columns] over the crops as one over the frame, [height, width].
+
+        NaN where the crops do not see the frame; the highest where tiles overlap. Raises PictureError as `crops` does
+        for a frame of this size.
+        """
+        whole = np.full((height, width), np.nan, np.float32)
+        turned = np.rot90(whole[self._inside(width, height)], -self.rotate // 90)
+        for values, region in zip(maps, self._regions(turned.shape[1], turned.shape[0]), strict=True):
+            crop = cv2.resize(values, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+            across, down = self._inner(region.width, region.height)
+            seen = cv2.resize(crop[down, across], (region.width, region.height), interpolation=cv2.INTER_LINEAR)
+            at = turned[region.y : region.y + region.height, region.x : region.x + region.width]
+            np.fmax(at, seen, out=at)
+        return whole
+
+    def _inside(self, width: int, height: int) -> tuple[slice, slice]:
+        """Rows and columns of the region of interest."""
         if self.roi is None:
-            return pixels
-        x, y, width, height = self.roi
-        if x + width > pixels.shape[1] or y + height > pixels.shape[0]:
-            raise PictureError(
-                f"the region of interest {list(self.roi)} lies outside a picture of "
-                f"{pixels.shape[1]} x {pixels.shape[0]}"
-            )
-        return pixels[y : y + height, x : x + width]
+            return slice(None), slice(None)
+        x, y, across, down = self.roi
+        if x + across > width or y + down > height:
+            raise PictureError(f"the region of interest {list(self.roi)} lies outside a picture of {width} x {height}")
+        return slice(y, y + down), slice(x, x + across)
 
     def _oriented(self, image: Image) -> Image:
         if not self.color:
@@ -152,16 +168,20 @@ class Recipe(BaseModel):
         return [Region((width - side) // 2, (height - side) // 2, side, side)]
 
     def _scaled(self, image: Image) -> Image:
-        height, width = image.shape[:2]
-        if self.tiles or self.geometry != "letterbox" or height == width:
-            return resized(image, self.size, self.size)
-        longer = max(height, width)
-        inner_h = max(round(self.size * height / longer), 1)
-        inner_w = max(round(self.size * width / longer), 1)
+        across, down = self._inner(image.shape[1], image.shape[0])
+        scaled = resized(image, across.stop - across.start, down.stop - down.start)
+        if scaled.shape[:2] == (self.size, self.size):
+            return scaled
         framed = np.zeros((self.size, self.size, *image.shape[2:]), np.uint8)
-        top, left = (self.size - inner_h) // 2, (self.size - inner_w) // 2
-        framed[top : top + inner_h, left : left + inner_w] = resized(image, inner_w, inner_h)
+        framed[down, across] = scaled
         return framed
+
+    def _inner(self, width: int, height: int) -> tuple[slice, slice]:
+        """Columns and rows of the crop that a region of this size fills; the rest is the rim of a letterbox."""
+        longer = max(width, height) if self.geometry == "letterbox" and not self.tiles else 0
+        across, down = (max(round(self.size * side / longer), 1) if longer else self.size for side in (width, height))
+        left, top = (self.size - across) // 2, (self.size - down) // 2
+        return slice(left, left + across), slice(top, top + down)
 
 
 REFERENCE = Recipe()

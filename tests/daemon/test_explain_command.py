@@ -1,0 +1,48 @@
+"""`linegate explain`, as a person at a terminal and a script meet it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from camera.picture import read_picture, write_png
+from daemon.cli import main
+
+BUNDLE = Path(__file__).parents[2] / "models" / "bsdata"
+BAD, GOOD = BUNDLE / "golden" / "020-ng.jpg", BUNDLE / "golden" / "000-ok.jpg"
+
+
+def test_one_picture_becomes_one_png_of_its_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "map.png"
+    assert main(["explain", str(BUNDLE), str(BAD), "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (found,) = told["pictures"]
+    golden = {part["file"]: part for part in json.loads((BUNDLE / "bundle.json").read_text())["golden"]}
+    assert found["score"] == pytest.approx(golden["golden/020-ng.jpg"]["score"], abs=1e-3)
+    assert (found["verdict"], found["reason"], found["out"]) == ("FAIL", "score", str(out))
+    frame, shown = read_picture(BAD)[0], read_picture(out)[0]
+    assert shown.shape == frame.shape
+    x, y, width, height = found["box"]
+    assert 0 <= x < x + width <= frame.shape[1]
+    assert 0 <= y < y + height <= frame.shape[0]
+    assert x <= found["hottest"][0] < x + width
+    assert y <= found["hottest"][1] < y + height
+
+
+def test_several_pictures_go_into_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = tmp_path / "deep.png"
+    write_png(deep, read_picture(GOOD)[0].astype(np.uint16) * np.uint16(16))
+    out = tmp_path / "maps"
+    assert main(["explain", str(BUNDLE), str(BAD), str(deep), "--out", str(out), "--bit-depth", "12"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines] == ["FAIL", "PASS"]
+    assert sorted(path.name for path in out.iterdir()) == ["020-ng.png", "deep.png"]
+
+
+def test_two_pictures_of_one_name_do_not_overwrite_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", str(BUNDLE), str(BAD), str(BAD), "--out", str(tmp_path / "maps")]) == 1
+    assert "same name" in capsys.readouterr().err
+    assert not (tmp_path / "maps").exists()
