@@ -21,6 +21,8 @@ from vision.bundle import Thresholds
 # A threshold nearer to 0 or 1 would rest on val's rarest scores alone.
 _BOUNDS = (0.05, 0.95)
 SURE_OVERKILL = 0.01
+TRAINED = "torch fp32"
+HELD_OUT = "train and val, by models that had not seen the picture"
 # In logits, where rounding is alike for all scores: 0.05 of P(defect) at 0.5, less towards 0 and 1.
 _CLEAR = 0.2
 
@@ -77,11 +79,13 @@ class Achieved:
 class Decision:
     """Chosen thresholds with the `targets` that they keep on val. `test` is None where there is no test split.
 
-    `scored_by` is the backend that gave the scores: the bounds are about it.
+    `scored_by` is the backend that gave the scores: the bounds are about it. `chosen_on` tells of which pictures, "val"
+    or HELD_OUT.
     """
 
     targets: Targets
     scored_by: str
+    chosen_on: str
     thresholds: Thresholds
     defect_rate: float
     val: Achieved
@@ -91,13 +95,16 @@ class Decision:
         return {
             **self.targets.to_json(),
             "scored_by": self.scored_by,
+            "chosen_on": self.chosen_on,
             "defect_rate": self.defect_rate,
             "val": self.val.to_json(),
             "test": self.test.to_json() if self.test else None,
         }
 
 
-def decide(targets: Targets, val: ScoredSplit, test: ScoredSplit | None = None, *, scored_by: str) -> Decision:
+def decide(
+    targets: Targets, val: ScoredSplit, test: ScoredSplit | None = None, *, scored_by: str, chosen_on: str = "val"
+) -> Decision:
     """Choose thresholds on `val`, which holds both classes, and measure them on both.
 
     Raises DataError where no thresholds keep the targets; see `require_provable` for too few pictures.
@@ -107,6 +114,7 @@ def decide(targets: Targets, val: ScoredSplit, test: ScoredSplit | None = None, 
     return Decision(
         targets,
         scored_by,
+        chosen_on,
         thresholds,
         rate,
         achieved(val, thresholds, targets.costs, rate),

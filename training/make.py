@@ -15,7 +15,7 @@ from camera.picture import read_picture
 from inspection.part import Label
 from training.calibrate import Calibration, calibrate
 from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
-from training.decide import Decision, clear_of, decide
+from training.decide import HELD_OUT, TRAINED, Decision, clear_of, decide
 from training.evaluate import truth_of
 from training.features import features_of
 from training.fit import Features, fit, fresh_head, margins
@@ -137,7 +137,7 @@ def finish(
     scored = ScoredSplit(judging, truth, group_numbers(judged.samples))
     tested = dataset.of("test")
     scored_test = ScoredSplit(scores["test"], truth_of(tested), group_numbers(tested)) if tested else None
-    decision = decide(targets, scored, scored_test, scored_by="torch fp32")
+    decision = decide(targets, scored, scored_test, scored_by=TRAINED, chosen_on=HELD_OUT if held_out else "val")
     thresholds = decision.thresholds
     val = report(judging, truth, thresholds)
     test = report(scored_test.scores, scored_test.truth, thresholds) if scored_test else None
@@ -158,12 +158,14 @@ def finish(
                     "recipe": recipe.model_dump(mode="json"),
                     "seed": seed,
                     "epochs": epochs,
+                    "learnt_from": ["train", "val"] if held_out else ["train"],
                     **({"search": search.to_json()} if search else {}),
                 },
             },
             data_hash=dataset.digest(),
             golden=[(_picture_to_copy(s, Path(scratch)), s.label, score) for s, score in golden],
             golden_crops=[crops_of(sample, recipe.image) for sample, _ in golden],
+            scores={**scored.stored("val"), **(scored_test.stored("test") if scored_test else {})},
         )
     return Made(bundle, epochs, val, test, decision, search)
 

@@ -9,10 +9,10 @@ import numpy as np
 from inspection.errors import DataError
 from inspection.part import Label
 from training.dataset import Dataset, Sample, require_classes
-from training.decide import Decision, clear_of, decide
+from training.decide import HELD_OUT, TRAINED, Decision, clear_of, decide
 from training.evaluate import score, truth_of
 from training.metrics import Report, report
-from training.targets import ScoredSplit, Targets, group_numbers, require_provable
+from training.targets import ScoredSplit, Targets, group_numbers, require_provable, require_trials, restored
 from vision.bundle import Bundle
 from vision.classifier import Backend
 from vision.write import revise_bundle
@@ -54,20 +54,47 @@ def rechoose(bundle: Bundle, backend: Backend, dataset: Dataset, targets: Target
     """Score `val` and `test` with `backend`, and choose the thresholds of `bundle` anew on `val`.
 
     A data set without a split is taken whole for `val`. Raises DataError, at once where there are too few pictures
-    for `targets`.
+    for `targets` or the model has learnt from them.
     """
     chooses, checks = _roles(dataset)
     require_provable(targets, chooses, "val")
+    data_hash = dataset.digest()
+    if data_hash == bundle.data_hash and "val" in bundle.metrics.get("training", {}).get("learnt_from", ()):
+        raise DataError(
+            f"{dataset.source}: the model has learnt from val too, so that val cannot choose its thresholds: leave the "
+            "data set out (training left scores of models that had not seen the picture), or name new pictures"
+        )
     scores = score(bundle, backend, (*chooses, *checks), quiet=quiet)
     val = ScoredSplit(scores[: len(chooses)], truth_of(chooses), group_numbers(chooses))
     test = ScoredSplit(scores[len(chooses) :], truth_of(checks), group_numbers(checks)) if checks else None
-    decision = decide(targets, val, test, scored_by=backend.name)
+    return _rechosen(bundle, decide(targets, val, test, scored_by=backend.name), val, test, data_hash)
+
+
+def rechoose_stored(bundle: Bundle, targets: Targets) -> Rechosen:
+    """Choose the thresholds of `bundle` anew by the scores that training left in it.
+
+    Raises DataError where there are none or too few.
+    """
+    arrays = bundle.scores()
+    val, test = restored(arrays, "val"), restored(arrays, "test")
+    if val is None:
+        raise DataError(f"{bundle.path}: training left no scores in it: name the data set")
+    require_trials(targets, val.truth, val.groups, "val")
+    learnt_from = bundle.metrics.get("training", {}).get("learnt_from", ())
+    chosen_on = HELD_OUT if "val" in learnt_from else "val"
+    decision = decide(targets, val, test, scored_by=TRAINED, chosen_on=chosen_on)
+    return _rechosen(bundle, decision, val, test, bundle.data_hash)
+
+
+def _rechosen(
+    bundle: Bundle, decision: Decision, val: ScoredSplit, test: ScoredSplit | None, data_hash: str
+) -> Rechosen:
     return Rechosen(
         bundle,
         decision,
         report(val.scores, val.truth, decision.thresholds),
         report(test.scores, test.truth, decision.thresholds) if test else None,
-        dataset.digest(),
+        data_hash,
     )
 
 

@@ -1,6 +1,6 @@
 """What the thresholds of a bundle are to keep: a bound on escapes, one on overkill, the least cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any, Literal
@@ -69,6 +69,10 @@ class ScoredSplit:
     truth: Truth
     groups: NDArray[np.int64]
 
+    def stored(self, name: str) -> dict[str, NDArray[np.generic]]:
+        """As a bundle holds it, under `name`."""
+        return {f"{name}.scores": self.scores, f"{name}.truth": self.truth, f"{name}.groups": self.groups}
+
     def good(self, count: Count) -> Scores:
         """One score for each good trial, sorted: of a group the highest, with which it would fail."""
         return np.sort(self._trials(~self.truth, count, np.maximum, 0.0))
@@ -86,6 +90,22 @@ class ScoredSplit:
         return worst
 
 
+def restored(arrays: Mapping[str, NDArray[np.generic]], name: str) -> ScoredSplit | None:
+    """What `ScoredSplit.stored` gave; None where nothing is there under `name`. Raises DataError."""
+    found = [arrays.get(f"{name}.{part}") for part in ("scores", "truth", "groups")]
+    if all(array is None for array in found):
+        return None
+    scores, truth, groups = (np.empty(0) if array is None else array for array in found)
+    if [a.dtype.str for a in (scores, truth, groups)] != ["<f8", "|b1", "<i8"] or not (
+        scores.ndim == 1 and scores.shape == truth.shape == groups.shape
+    ):
+        raise DataError(f"the bundle's scores of {name} are not what training writes: name the data set")
+    probabilities = scores.astype(np.float64)
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():  # false for NaN too
+        raise DataError(f"the bundle's scores of {name} are no probabilities: name the data set")
+    return ScoredSplit(probabilities, truth.astype(np.bool_), groups.astype(np.int64))
+
+
 def group_numbers(samples: Sequence[Sample]) -> NDArray[np.int64]:
     """int64 [pictures]: equal where pictures belong to one group."""
     numbers: dict[str, int] = {}
@@ -94,12 +114,17 @@ def group_numbers(samples: Sequence[Sample]) -> NDArray[np.int64]:
 
 def require_provable(targets: Targets, samples: Sequence[Sample], split: str) -> None:
     """Raises DataError where `samples` are too few for a target whatever the scores, and says how many are needed."""
-    for label, option, target, word, fault in (
-        (Label.NG, "--max-escape", targets.max_escape, "defective", "passed"),
-        (Label.OK, "--max-overkill", targets.max_overkill, "good", "failed"),
+    truth = np.array([sample.label is Label.NG for sample in samples], np.bool_)
+    require_trials(targets, truth, group_numbers(samples), split)
+
+
+def require_trials(targets: Targets, truth: Truth, groups: NDArray[np.int64], split: str) -> None:
+    """As `require_provable`, of bool truth (True for ng) and the numbers of the groups, both [pictures]."""
+    for mine, option, target, word, fault in (
+        (truth, "--max-escape", targets.max_escape, "defective", "passed"),
+        (~truth, "--max-overkill", targets.max_overkill, "good", "failed"),
     ):
-        mine = [sample for sample in samples if sample.label is label]
-        trials = len(np.unique(group_numbers(mine))) if targets.count == "groups" else len(mine)
+        trials = len(np.unique(groups[mine])) if targets.count == "groups" else int(mine.sum())
         if target is None or most_successes(target, trials) >= 0:
             continue
         needed, best = trials_needed(target), upper_bound(0, trials)

@@ -50,20 +50,21 @@ def decision_lines(decision: Decision) -> list[str]:
     thresholds, targets = decision.thresholds, decision.targets
     lines = [
         (
-            f"thresholds by the scores of {decision.scored_by} on val: PASS below {thresholds.pass_below:.4f}, "
-            f"FAIL from {thresholds.fail_above:.4f} on, uncertain between"
+            f"thresholds by the scores of {decision.scored_by} on {decision.chosen_on}: "
+            f"PASS below {thresholds.pass_below:.4f}, FAIL from {thresholds.fail_above:.4f} on, uncertain between"
         ),
         "  'at most' is the one-sided 95 % Clopper-Pearson bound; it takes pictures as independent. Those of a group",
         "  are not: 'by groups' counts one group as one, where any of its pictures does it. test has chosen nothing.",
         f"  {'':32}{'seen':>20}{'at most':>10}{'by groups':>20}{'at most':>10}{'target':>10}",
     ]
-    for split, found in (("val", decision.val), ("test", decision.test)):
+    chooser = "val" if decision.chosen_on == "val" else "held out"
+    for split, found in ((chooser, decision.val), ("test", decision.test)):
         if found is not None:
             lines += _achieved_lines(split, found, targets.max_escape, targets.max_overkill)
     if targets.costs:
         lines.append(f"  costs are weighed with {percent(decision.defect_rate)} defective parts")
     if decision.val.passes_nothing:
-        lines.append("  No good picture of val would pass: the model does not tell good from bad well enough for this.")
+        lines.append("  No good picture would pass: the model does not tell good from bad well enough for this.")
     return lines
 
 

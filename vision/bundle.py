@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from inspection.errors import BundleError
@@ -22,6 +23,7 @@ from vision.weights import Tensors, parsed, read_weights
 
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
+SCORES = "scores.safetensors"
 SIGNATURE = MANIFEST + signature.SUFFIX
 GOLDEN = "golden"
 GOLDEN_CROPS = "golden/crops.safetensors"
@@ -72,6 +74,7 @@ class Bundle:
     hash: str
     weights_hash: str
     golden: tuple[GoldenPart, ...]
+    scores_hash: str = ""
     signed: str = ""
 
     @property
@@ -89,6 +92,19 @@ class Bundle:
         if hashlib.sha256(raw).hexdigest() != self.weights_hash:
             raise BundleError(f"{file}: changed since the bundle was loaded: load it again")
         return read_weights(raw, file)
+
+    def scores(self) -> dict[str, NDArray[np.generic]]:
+        """What training left for choosing other thresholds, see `training.targets`; empty where it left nothing.
+
+        Raises BundleError.
+        """
+        if not self.scores_hash:
+            return {}
+        file = self.path / SCORES
+        raw = _bounded(file, _MAX_FILE)
+        if hashlib.sha256(raw).hexdigest() != self.scores_hash:
+            raise BundleError(f"{file}: changed since the bundle was loaded: load it again")
+        return parsed(raw, file)
 
     def golden_crops(self) -> CropPixels:
         """The golden parts as the network sees them: uint8 [parts, tiles, channels, size, size]."""
@@ -194,6 +210,7 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
         hash=hashlib.sha256(raw).hexdigest(),
         weights_hash=manifest.files[WEIGHTS].sha256,
         golden=tuple(GoldenPart(path / g.file, g.label, g.score) for g in manifest.golden),
+        scores_hash=manifest.files[SCORES].sha256 if SCORES in manifest.files else "",
         signed=signed,
     )
 

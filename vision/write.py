@@ -19,7 +19,7 @@ from inspection import clock
 from inspection.errors import BundleError
 from inspection.frame import CropPixels
 from inspection.part import Label
-from vision.bundle import GOLDEN, GOLDEN_CROPS, MANIFEST, SUFFIXES, WEIGHTS, Bundle, Thresholds, load_bundle
+from vision.bundle import GOLDEN, GOLDEN_CROPS, MANIFEST, SCORES, SUFFIXES, WEIGHTS, Bundle, Thresholds, load_bundle
 from vision.recipe import Recipe
 from vision.signature import SUFFIX as SIGNATURE_SUFFIX
 from vision.weights import weights_bytes
@@ -36,14 +36,18 @@ def write_bundle(
     data_hash: str,
     golden: Sequence[tuple[Path, Label, float]],
     golden_crops: Sequence[CropPixels],
+    scores: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> Bundle:
     """Write the folder `path` whole or not at all, in place of a bundle that is there, and load it back.
 
     `golden` are pictures (PNG or JPEG, copied in) with label and reference score; `golden_crops` is what
-    `recipe.crops` gives for each. Raises BundleError where the result would not load or cannot be written.
+    `recipe.crops` gives for each; `scores` is for `Bundle.scores`. Raises BundleError where the result would not load
+    or cannot be written.
     """
     with _staged(path) as staged:
         (staged / WEIGHTS).write_bytes(weights_bytes(tensors))
+        if scores:
+            (staged / SCORES).write_bytes(save(dict(scores)))
         names = _copy_golden(staged, golden, golden_crops, recipe)
         manifest = {
             "schema": 1,

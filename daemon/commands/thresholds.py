@@ -19,13 +19,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser = commands.add_parser(
         "thresholds",
         help="choose the thresholds of a model bundle anew, without training",
-        description="Score the 'val' pictures of a data set with a bundle, choose its two thresholds by what they are"
-        " to keep, and measure them on 'test'. Writes only where --out or --in-place says so: the result is another"
-        " bundle, with a hash of its own. A data set without a split is taken whole for 'val': pictures that the model"
-        " has not learnt from.",
+        description="Choose the two thresholds of a bundle anew by what they are to keep, and measure them on"
+        " 'test': by the scores that training left in the bundle or, with DATA, by those that it gives the 'val'"
+        " pictures now. Writes only where --out or --in-place says so: the result is another bundle, with a hash of its"
+        " own. A data set without a split is taken whole for 'val': pictures that the model has not learnt from.",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="model bundle")
-    add_data(parser)
+    add_data(parser, optional=True)
     add_targets(parser)
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--out", type=Path, metavar="NEW", help="folder to write the bundle with the new thresholds to")
@@ -43,17 +43,20 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def main(args: argparse.Namespace) -> int:
     """Exit code 0, or DataError, BundleError or BackendError with what to do."""
     from training.dataset import load_dataset  # noqa: PLC0415 - numpy and OpenCV are not for `linegate --help`
-    from training.rechoose import rechoose  # noqa: PLC0415
+    from training.rechoose import rechoose, rechoose_stored  # noqa: PLC0415
     from vision.backends.choose import open_backend  # noqa: PLC0415
     from vision.bundle import SIGNATURE, load_bundle  # noqa: PLC0415
 
     if args.out:
         require_free(args.out, force=args.force)
     wanted = targets(args)
-    dataset = load_dataset(args.data, args.bit_depth)
     bundle = load_bundle(args.bundle)
-    backend = open_backend(args.bundle, choice=args.backend, threads=args.threads, cache_dir=args.cache)
-    found = rechoose(bundle, backend, dataset, wanted, quiet=args.json)
+    if args.data:
+        dataset = load_dataset(args.data, args.bit_depth)
+        backend = open_backend(args.bundle, choice=args.backend, threads=args.threads, cache_dir=args.cache)
+        found = rechoose(bundle, backend, dataset, wanted, quiet=args.json)
+    else:
+        found = rechoose_stored(bundle, wanted)
     signed = (args.bundle / SIGNATURE).exists()
     out = args.bundle if args.in_place else args.out
     written = found.write(out) if out else None

@@ -198,7 +198,7 @@ def test_a_gate_that_would_pass_nothing_is_said_to_be_one() -> None:
 
     decision = decide(Targets(max_escape=0.02), val, scored_by="test")
 
-    assert "No good picture of val would pass" in "\n".join(decision_lines(decision))
+    assert "No good picture would pass" in "\n".join(decision_lines(decision))
 
 
 def test_the_json_holds_targets_and_figures_of_both_splits() -> None:

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from daemon.commands import thresholds
 from inspection.errors import BundleError, DataError
 from training.dataset import Dataset
 from training.make import Made
-from training.rechoose import rechoose
-from training.targets import Targets
+from training.rechoose import rechoose, rechoose_stored
+from training.targets import Targets, restored
 from vision.backends.choose import open_backend
-from vision.bundle import MANIFEST, SIGNATURE, Thresholds, load_bundle
+from vision.bundle import MANIFEST, SCORES, SIGNATURE, Thresholds, load_bundle
 from vision.write import revise_bundle
 
 Rows = list[dict[str, str]]
@@ -96,6 +98,67 @@ def test_the_same_targets_give_the_thresholds_that_training_gave(trained: Made, 
     assert found.decision.thresholds.pass_below == pytest.approx(old.pass_below, abs=1e-4)
     assert found.decision.thresholds.fail_above == pytest.approx(old.fail_above, abs=1e-4)
     assert found.same_data
+
+
+def test_without_a_data_set_the_scores_that_training_left_are_used(
+    run: Run, trained: Made, bundle: Path, tmp_path: Path
+) -> None:
+    out = run(bundle, "--max-escape", "70%", "--out", tmp_path / "new")
+
+    new = load_bundle(tmp_path / "new")
+    decision = new.metrics["decision"]
+    assert (decision["scored_by"], decision["chosen_on"]) == ("torch fp32", "val")
+    assert decision["val"]["escape"]["upper"] <= 0.7
+    assert decision["test"]["escape"]["of"] == 3
+    assert new.scores().keys() == trained.bundle.scores().keys()
+    assert "test: escape" in out
+    assert rechoose_stored(new, Targets()).decision == trained.decision
+
+
+def test_a_bundle_without_scores_asks_for_the_data_set(run: Run, bundle: Path) -> None:
+    told = facts(bundle)
+    del told["files"][SCORES]
+    (bundle / MANIFEST).write_text(json.dumps(told))
+
+    with pytest.raises(DataError, match="training left no scores in it: name the data set"):
+        run(bundle)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"val.scores": np.array([0.5])}, "not what training writes"),
+        ({"val.truth": np.zeros(8, np.uint8)}, "not what training writes"),
+        ({"val.scores": np.full(8, np.nan)}, "no probabilities"),
+        ({"val.scores": np.full(8, 1.5)}, "no probabilities"),
+    ],
+)
+def test_scores_that_are_none_are_refused(trained: Made, change: dict[str, NDArray[np.generic]], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        restored({**trained.bundle.scores(), **change}, "val")
+
+
+def test_scores_that_changed_on_disk_are_refused(bundle: Path) -> None:
+    loaded = load_bundle(bundle)
+    (bundle / SCORES).write_bytes(b"\0" * 100)
+
+    with pytest.raises(BundleError, match="changed since the bundle was loaded"):
+        rechoose_stored(loaded, Targets())
+
+
+def test_what_the_stored_scores_cannot_prove_is_refused(run: Run, bundle: Path) -> None:
+    with pytest.raises(DataError, match="Add 595 defective pictures to val"):
+        run(bundle, "--max-escape", "0.5%")
+
+
+def test_val_that_the_model_has_learnt_from_chooses_no_thresholds(run: Run, bundle: Path, data: Dataset) -> None:
+    told = facts(bundle)
+    told["metrics"]["training"]["learnt_from"] = ["train", "val"]
+    (bundle / MANIFEST).write_text(json.dumps(told))
+
+    with pytest.raises(DataError, match="has learnt from val too"):
+        run(bundle, data.source)
+    assert "held out: escape" in run(bundle)
 
 
 def test_in_place_gives_the_folder_another_model_and_drops_the_signature(run: Run, bundle: Path, data: Dataset) -> None:
