@@ -1,4 +1,4 @@
-"""What commands that read labelled pictures ask for alike."""
+"""What commands that read pictures from files ask for alike."""
 
 import argparse
 from pathlib import Path
@@ -9,6 +9,10 @@ def add_data(parser: argparse.ArgumentParser, *, optional: bool = False) -> None
     parser.add_argument(
         "data", type=Path, metavar="DATA", nargs="?" if optional else None, help="manifest, or folder of pictures"
     )
+    add_bit_depth(parser)
+
+
+def add_bit_depth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bit-depth",
         type=int,
