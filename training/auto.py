@@ -1,37 +1,38 @@
-"""`--recipe auto`: candidates compared on folds of train and val, and one model out of the winner's fold models.
+"""`--recipe auto`: candidates compared on folds of train and val, and the winner taught from both.
 
 1. Look: the frozen network sees each candidate's crops once; a linear probe is fitted on all folds but one, in turn.
-2. Learn: layer4 of the best candidate, from the probe, again on all folds but one, in turn.
-3. The weights are the mean of the fold models. Each picture was scored by a model that had seen neither it nor its
+2. Learn: layer4 of the best candidate and of its close rivals, then layer3 too, from the probe, on the same folds.
+3. The winner learns once more, from all folds. Each picture was scored by a model that had seen neither it nor its
    group: those scores calibrate and set the thresholds. Test pictures take no part.
 """
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from camera.picture import read_picture
 from inspection.errors import DataError, PictureError
 from training.budget import Budget
-from training.candidates import Candidate, Lesson, geometry_candidates, lessons, pixel_candidates
+from training.candidates import CROP, Candidate, Lesson, geometry_candidates, lessons, pixel_candidates
 from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
-from training.features import FLIPS, features_of
+from training.features import features_of
 from training.fit import Features
 from training.folds import Folded, folded
-from training.learn import Learnt, Seen, learn, looks_to_learn
+from training.learn import BehindError, learn, learn_all, looks_to_learn, looks_to_learn_all
 from training.look import look
 from training.make import HeldOut, Made, finish
-from training.probe import Pooled, pooled_features
 from training.search import Search, Skipped
 from training.targets import Targets, require_provable
-from training.trials import Choice, Trial, choose
+from training.trials import Trial, choose
 from vision.resnet import ResNet18
 
+Taken = TypeVar("Taken", Candidate, Lesson)
+
 FOLDS = 4
-_PICTURES_AT_ONCE = 32
+# Standard errors. The probe misleads where only deeper learning tells the classes apart.
+_FAR = 2.0
+_RIVALS = 1
 # A picture is in colour where one pixel in twenty has channels that are further apart than what JPEG makes of gray.
 _COLOUR = 20
 _COLOURED = 0.05
@@ -46,24 +47,25 @@ def make_auto_bundle(
     notes: Mapping[str, Any],
     targets: Targets,
     budget: Budget,
+    crop: int = CROP,
 ) -> Made:
     """Search on folds of `train` and `val`, measure the result on `test`, write it to `out`.
 
-    `model` holds the backbone's weights and becomes the result. The same seed gives the same bundle where the budget
-    skipped nothing. Raises DataError, also where groups are too few for folds or pictures for `targets`, and
-    BundleError where `out` cannot be written.
+    `crop` is the side of the crops that the search begins with, in pixels. `model` holds the backbone's weights and
+    becomes the result. The same seed gives the same bundle where the budget skipped nothing. Raises DataError, also
+    where groups are too few for folds or pictures for `targets`, and BundleError where `out` cannot be written.
     """
     for split in ("train", "val"):
         require_classes(dataset, split)
     samples = tuple(sample for sample in dataset.samples if sample.split in ("train", "val"))
     require_provable(targets, samples, "train and val")
-    run = _Run(model.eval(), folded(samples, FOLDS, seed), seed, budget)
-    candidate = run.look()
+    pictures = folded(samples, FOLDS, seed)
+    run = _Run(model.eval(), pictures, seed, budget)
+    lesson, trial = run.result(crop)
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
-        learnt = run.learn(candidate, Path(scratch))
-        model.load_state_dict(learnt.state)
+        learn_all(model, pictures, lesson, Path(scratch), seed=seed, budget=budget)
         features: dict[Split, Features] = {
-            split: features_of(model, some, candidate.image, Path(scratch) / split, quiet=True)
+            split: features_of(model, some, lesson.recipe.plain(), Path(scratch) / split, quiet=True)
             for split in SPLITS
             if split != "train" and (some := dataset.of(split))
         }
@@ -73,12 +75,12 @@ def make_auto_bundle(
             features,
             dataset,
             out,
-            learnt.recipe,
-            epochs=learnt.recipe.epochs,
+            lesson.recipe,
+            epochs=lesson.recipe.epochs,
             seed=seed,
             notes=notes,
             targets=targets,
-            held_out=HeldOut(samples, learnt.margins),
+            held_out=HeldOut(samples, trial.margins),
             search=run.search,
         )
 
@@ -93,76 +95,97 @@ class _Run:
         self._budget = budget
         self.search = Search(pictures.count)
 
-    def look(self) -> Candidate:
-        """First what is done to the pixels, then how much is seen and how large: the best of each goes on."""
+    def result(self, crop: int) -> tuple[Lesson, Trial]:
+        """First what is done to the pixels, then how much is seen and how large, then how deep the network learns."""
         width, height, colour = _kind(self._pictures.samples[0])
-        best = self._best([], pixel_candidates(colour=colour))
-        return self._best([best], geometry_candidates(best[0], width, height))[0]
+        looked = self._look(pixel_candidates(crop, colour=colour), may_fail=False)
+        pixels = self._taken(looked)
+        best = self._taken([pixels, *self._look(geometry_candidates(pixels[0], width, height), may_fail=True)])
+        rivals = sorted((pair for pair in looked if pair is not pixels), key=lambda pair: -pair[1].mean("auroc"))
+        close = [pair[0].with_pixels_of(best[0]) for pair in rivals if _close(pair[1], pixels[1])]
+        return self._learn(best, close[:_RIVALS])
 
-    def learn(self, candidate: Candidate, scratch: Path) -> Learnt:
-        """Every lesson that there is time for, on features that are computed once."""
-        planned: list[Lesson] = []
-        for lesson in lessons(candidate):
-            if planned and not self._affordable(lesson.name, self._to_learn(candidate, lesson)):
-                continue
-            planned.append(lesson)
-        flips = any(lesson.recipe.flips for lesson in planned)
-        self._budget.expect(sum(self._to_learn(candidate, lesson) for lesson in planned))
-        self._budget.doing(f"{candidate.name}: features")
-        samples = self._pictures.samples
-        features = features_of(self._model, samples, candidate.image, scratch / "all", flips=flips, quiet=True)
-        seen = Seen(candidate, features, _pooled(self._model, features))
-        self._budget.did(len(samples) * candidate.cost * (1 + len(FLIPS) * flips))
-        learnt = [
-            learn(self._model, self._pictures, seen, lesson, seed=self._seed, budget=self._budget) for lesson in planned
-        ]
-        self.search.trials.extend(result.trial for result in learnt)
-        choice = self._chosen([result.trial for result in learnt])
-        return next(result for result in learnt if result.trial is choice.trial)
-
-    def _best(
-        self, contenders: list[tuple[Candidate, Trial]], candidates: Iterable[Candidate]
-    ) -> tuple[Candidate, Trial]:
+    def _look(self, candidates: Iterable[Candidate], *, may_fail: bool) -> list[tuple[Candidate, Trial]]:
+        looked: list[tuple[Candidate, Trial]] = []
         for candidate in candidates:
-            needed = len(self._pictures.samples) * candidate.cost
-            # Looking leaves time for learning.
-            needed += max(self._to_learn(candidate, lesson) for lesson in lessons(candidate))
-            if contenders and not self._affordable(candidate.name, needed):
+            # Looking leaves time for learning. The first look tells the pace.
+            needed = len(self._pictures.samples) * candidate.cost + self._to_learn(lessons(candidate)[1])
+            if (looked or may_fail) and not self._affordable(candidate.name, needed):
                 continue
             self._budget.expect(needed)
             try:
                 trial = look(self._model, self._pictures, candidate, self._budget)
             except DataError as error:  # pictures of other sizes than the first may be too long for these tiles
-                if not contenders:
+                if not may_fail:
                     raise
-                self.search.skipped.append(Skipped(candidate.name, str(error)))
+                self._skip(candidate.name, str(error))
                 continue
             self.search.trials.append(trial)
-            contenders.append((candidate, trial))
-        choice = self._chosen([trial for _, trial in contenders])
+            looked.append((candidate, trial))
+        return looked
+
+    def _learn(self, best: tuple[Candidate, Trial], rivals: Sequence[Candidate]) -> tuple[Lesson, Trial]:
+        kept, shallow, _ = lessons(best[0])
+        contenders: list[tuple[Lesson, Trial]] = [(kept, best[1])]
+        for lesson in (shallow, *(lessons(rival)[1] for rival in rivals)):
+            self._study(lesson, contenders)
+        leading, _ = max(contenders, key=_auroc)
+        self._study(lessons(leading.candidate)[2], contenders)
+        return self._taken(contenders)
+
+    def _study(self, lesson: Lesson, contenders: list[tuple[Lesson, Trial]]) -> None:
+        """Try one lesson, if there is time and as long as it keeps up with the best so far."""
+        _, leader = max(contenders, key=_auroc)
+        if leader.mean("auroc") == 1:
+            self._skip(lesson.name, f"nothing is left to gain: {leader.name} tells all pictures apart")
+            return
+        if not self._affordable(lesson.name, self._to_learn(lesson)):
+            return
+        self._budget.expect(self._to_learn(lesson))
+        try:
+            with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
+                trial = learn(
+                    self._model,
+                    self._pictures,
+                    lesson,
+                    Path(scratch),
+                    rival=leader,
+                    seed=self._seed,
+                    budget=self._budget,
+                )
+        except BehindError as error:
+            self._skip(lesson.name, str(error))
+            return
+        self.search.trials.append(trial)
+        contenders.append((lesson, trial))
+
+    def _taken(self, contenders: Sequence[tuple[Taken, Trial]]) -> tuple[Taken, Trial]:
+        choice = choose([trial for _, trial in contenders])
+        self.search.choices.append(choice)
         return next(pair for pair in contenders if pair[1] is choice.trial)
 
-    def _chosen(self, trials: list[Trial]) -> Choice:
-        choice = choose(trials)
-        self.search.choices.append(choice)
-        return choice
-
-    def _affordable(self, name: str, needed: float) -> bool:
-        if self._budget.allows(needed):
+    def _affordable(self, name: str, looks: float) -> bool:
+        if self._budget.allows(looks):
             return True
-        minutes = self._budget.seconds_for(needed) / 60
-        self.search.skipped.append(Skipped(name, f"no time: to go on with it takes {minutes:.1f} min"))
+        self._skip(name, f"no time: it and what follows take {self._budget.seconds_for(looks) / 60:.1f} min")
         return False
 
-    def _to_learn(self, candidate: Candidate, lesson: Lesson) -> float:
-        views = 1 + len(FLIPS) * lesson.recipe.flips
-        once = len(self._pictures.samples) * candidate.cost * views
-        return once + looks_to_learn(self._pictures, candidate, lesson)
+    def _skip(self, name: str, why: str) -> None:
+        self.search.skipped.append(Skipped(name, why))
+
+    def _to_learn(self, lesson: Lesson) -> float:
+        """In folds, and then from all."""
+        return looks_to_learn(self._pictures, lesson) + looks_to_learn_all(self._pictures, lesson)
 
 
-def _pooled(model: ResNet18, features: Features) -> Pooled:
-    parts = range(0, len(features.labels), _PICTURES_AT_ONCE)
-    return np.concatenate([pooled_features(model, features.values[i : i + _PICTURES_AT_ONCE]) for i in parts])
+def _auroc(pair: tuple[Lesson, Trial]) -> float:
+    return pair[1].mean("auroc")
+
+
+def _close(trial: Trial, best: Trial) -> bool:
+    """Not far enough behind on the probe to be sure that it stays behind when layer4 learns."""
+    gap, error = trial.behind(best)
+    return gap <= _FAR * error
 
 
 def _kind(sample: Sample) -> tuple[int, int, bool]:

@@ -1,6 +1,7 @@
 """How long a search may take, and what its steps will take, told by those that it has done."""
 
 from collections.abc import Callable
+from math import ceil
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -19,12 +20,12 @@ class Budget:
 
     def expect(self, looks: float) -> None:
         """So much is still to come, as far as one can tell now: the bar's end."""
-        self._bar.total = round(self._looks + looks)
+        self._bar.total = ceil(self._looks + looks)
         self._bar.refresh()
 
     def did(self, looks: float) -> None:
         self._looks += looks
-        self._bar.update(self._looks - self._bar.n)
+        self._bar.update(int(self._looks) - self._bar.n)
 
     def doing(self, what: str) -> None:
         self._bar.set_postfix_str(what)

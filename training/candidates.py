@@ -1,7 +1,7 @@
 """What `auto` tries: first what is done to the pixels, then how much of the picture is seen and how large.
 
 Each step builds on the winner of the one before. All recipes by all geometries would take an hour of looking, and a
-material that wants edges wants them in every geometry.
+material that wants edges wants them in every geometry. Last, how deep the network learns.
 """
 
 from collections.abc import Iterator
@@ -13,17 +13,18 @@ from training.recipes import TrainingRecipe
 from vision.enhance import Enhancement
 from vision.recipe import Recipe, Tiles
 
-_SIZE = 224
-_LARGER = 320
-_MOST_TILES = 12
+CROP = 224
+# Times the crop: 224 and 320.
+_LARGER = 10 / 7
+_MOST_TILES = 6
 # Sides that differ by less are squashed without harm.
 _NEARLY_SQUARE = 1.15
 # Pixels gained by a larger crop or by tiles, as a factor, below which there is nothing to see in them.
 _WORTH_A_LOOK = 1.3
 
 _EPOCHS = 6
-_RATE = 1e-4
-_WHOLE = ", whole frame"
+_RATE = 2e-4
+_WHOLE = "whole frame"
 _ENHANCEMENTS: tuple[tuple[str, Enhancement], ...] = (
     ("gray", "none"),
     ("equalised gradient", "equalize_gradient"),
@@ -34,60 +35,76 @@ _ENHANCEMENTS: tuple[tuple[str, Enhancement], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A recipe for pictures, and its name in the table."""
+    """A recipe for pictures, and the two halves of its name in the table."""
 
-    name: str
+    pixels: str
+    geometry: str
     image: Recipe
+
+    @property
+    def name(self) -> str:
+        return f"{self.pixels}, {self.geometry}"
 
     @property
     def cost(self) -> float:
         """Inferences of 224 x 224 for one part."""
         tiles, _, size, _ = self.image.crop_shape
-        return tiles * (size / _SIZE) ** 2
+        return tiles * (size / CROP) ** 2
+
+    def seen_as(self, name: str, /, **changes: object) -> "Candidate":
+        """The same pixels, cut in another way."""
+        return Candidate(self.pixels, name, Recipe.model_validate({**self.image.model_dump(), **changes}))
+
+    def with_pixels_of(self, other: "Candidate") -> "Candidate":
+        """The same cut of what the other does to the pixels."""
+        changes = {"enhance": other.image.enhance, "color": other.image.color}
+        return Candidate(other.pixels, self.geometry, self.image.model_copy(update=changes))
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """How layer4 learns from one candidate's crops, and its name in the table."""
+    """What learns from one candidate's crops, and its name in the table."""
 
+    candidate: Candidate
     name: str
     recipe: TrainingRecipe
 
 
-def pixel_candidates(*, colour: bool) -> Iterator[Candidate]:
-    """The whole picture, squashed; a picture in colour also as it is."""
+def pixel_candidates(size: int, *, colour: bool) -> Iterator[Candidate]:
+    """The whole picture, squashed to `size` pixels; a picture in colour also as it is."""
     for name, how in _ENHANCEMENTS:
-        yield Candidate(f"{name}{_WHOLE}", Recipe(enhance=how, geometry="squash"))
+        yield Candidate(name, _WHOLE, Recipe(enhance=how, geometry="squash", size=size))
     if colour:
-        yield Candidate(f"colour{_WHOLE}", Recipe(enhance="none", color=True, geometry="squash"))
+        yield Candidate("colour", _WHOLE, Recipe(enhance="none", color=True, geometry="squash", size=size))
 
 
 def geometry_candidates(best: Candidate, width: int, height: int) -> Iterator[Candidate]:
     """Other views of a picture of `width` x `height` pixels with the pixels of `best`; the cheap ones first."""
-    name = best.name.removesuffix(_WHOLE)
     longer, shorter = max(width, height), min(width, height)
+    size = best.image.size
+    larger = round(size * _LARGER / 32) * 32
     if longer > _NEARLY_SQUARE * shorter:
-        yield Candidate(f"{name}, letterbox", _with(best, geometry="letterbox"))
-    yield Candidate(f"{name}, middle", _with(best, geometry="center_crop"))
-    if longer > _WORTH_A_LOOK * _SIZE:
-        yield Candidate(f"{name}{_WHOLE} at {_LARGER}", _with(best, resize=_LARGER, size=_LARGER))
-    for tiles in _grids(width, height):
-        yield Candidate(f"{name}, {tiles.columns} x {tiles.rows} tiles", _with(best, tiles=tiles))
+        yield best.seen_as("letterbox", geometry="letterbox")
+    yield best.seen_as("middle", geometry="center_crop")
+    if longer > _WORTH_A_LOOK * size:
+        yield best.seen_as(f"{_WHOLE} at {larger}", resize=max(larger, 256), size=larger)
+    for tiles in _grids(width, height, size):
+        yield best.seen_as(f"{tiles.columns} x {tiles.rows} tiles", tiles=tiles)
 
 
-def lessons(candidate: Candidate) -> Iterator[Lesson]:
-    """From the probe, which is kept as it is or goes on learning with layer4; the cheap one first."""
-    recipe = TrainingRecipe(image=candidate.image, loss="cross_entropy", start="probe", epochs=0)
-    yield Lesson(f"{candidate.name}; classifier alone", recipe)
-    learns = recipe.model_copy(update={"flips": True, "epochs": _EPOCHS, "learning_rate": _RATE})
-    yield Lesson(f"{candidate.name}; layer4 and classifier", learns)
+def lessons(candidate: Candidate) -> tuple[Lesson, Lesson, Lesson]:
+    """From the probe: kept as it is, or going on to learn with layer4, or with layer3 too. Each costs more."""
+    kept = TrainingRecipe(image=candidate.image, loss="cross_entropy", start="probe", epochs=0)
+    shallow = kept.model_copy(update={"flips": True, "balance": True, "epochs": _EPOCHS, "learning_rate": _RATE})
+    deep = shallow.model_copy(update={"unfreeze": "layer3"})
+    return (
+        Lesson(candidate, f"{candidate.name}; classifier", kept),
+        Lesson(candidate, f"{candidate.name}; layer4", shallow),
+        Lesson(candidate, f"{candidate.name}; layer3 and 4", deep),
+    )
 
 
-def _with(best: Candidate, **changes: object) -> Recipe:
-    return Recipe.model_validate({**best.image.model_dump(), **changes})
-
-
-def _grids(width: int, height: int) -> Iterator[Tiles]:
+def _grids(width: int, height: int, size: int) -> Iterator[Tiles]:
     """Grids with 1, 2, 3 tiles along the shorter side, as long as a tile holds more pixels than the network sees."""
     longer, shorter = max(width, height), min(width, height)
     for along in (1, 2, 3):
@@ -96,7 +113,7 @@ def _grids(width: int, height: int) -> Iterator[Tiles]:
         across = ceil((longer / side - overlap) / (1 - overlap) - 1e-9)
         if across * along == 1:
             continue
-        if across * along > _MOST_TILES or side * _WORTH_A_LOOK < _SIZE:
+        if across * along > _MOST_TILES or side * _WORTH_A_LOOK < size:
             return
         tiles = Tiles(columns=across, rows=along) if width >= height else Tiles(columns=along, rows=across)
         try:

@@ -10,7 +10,7 @@ from training.dataset import Sample
 from training.evaluate import truth_of
 from training.fit import Features, trunk_features
 from training.pictures import batches
-from vision.recipe import Recipe
+from training.recipes import TrainingRecipe
 from vision.resnet import ResNet18
 
 _BATCH = 16
@@ -21,27 +21,28 @@ FLIPS = ((1, -1), (-1, 1), (-1, -1))
 def features_of(
     model: ResNet18,
     samples: Sequence[Sample],
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     file: Path,
     *,
-    flips: bool = False,
     quiet: bool = False,
 ) -> Features:
-    """The trunk's output for every picture, in `file` and, with `flips`, in files beside it. Raises DataError."""
-    tiles, _, size, _ = recipe.crop_shape
-    shape = (len(samples), tiles, 256, size // 16, size // 16)
+    """What the recipe's trunk makes of every picture, in `file`, and of flipped ones beside it. Raises DataError."""
+    tiles, _, size, _ = recipe.image.crop_shape
+    channels, step = (256, 16) if recipe.unfreeze == "layer4" else (128, 8)
+    shape = (len(samples), tiles, channels, size // step, size // step)
     values = np.lib.format.open_memmap(file, "w+", np.float32, shape)
     flipped = tuple(
         np.lib.format.open_memmap(file.with_suffix(f".{number}"), "w+", np.float16, shape)
-        for number in range(len(FLIPS) if flips else 0)
+        for number in range(len(FLIPS) if recipe.flips else 0)
     )
     done = 0  # a disabled bar counts nothing
     with tqdm(total=len(samples), desc="features", unit="picture", disable=quiet) as bar:
-        for crops in batches(samples, recipe, _BATCH):
+        for crops in batches(samples, recipe.image, _BATCH):
             part = slice(done, done + len(crops))
-            values[part] = trunk_features(model, crops, recipe)
+            values[part] = trunk_features(model, crops, recipe.image, recipe.unfreeze)
             for view, (rows, columns) in zip(flipped, FLIPS, strict=False):
-                view[part] = trunk_features(model, np.ascontiguousarray(crops[..., ::rows, ::columns]), recipe)
+                turned = np.ascontiguousarray(crops[..., ::rows, ::columns])
+                view[part] = trunk_features(model, turned, recipe.image, recipe.unfreeze)
             done += len(crops)
             bar.update(len(crops))
     return Features(values, truth_of(samples).astype(np.int64), flipped)

@@ -1,4 +1,4 @@
-"""Transfer learning: everything frozen but layer4 and fc.
+"""Transfer learning: everything frozen but layer4 (or layer3 and layer4) and fc.
 
 The frozen part gives the same features in every epoch, so they are computed once. That makes an epoch a
 matter of seconds on two CPU cores.
@@ -7,6 +7,7 @@ matter of seconds on two CPU cores.
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +17,21 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from inspection.frame import CropPixels
 from training.losses import loss_of
-from training.recipes import TrainingRecipe
+from training.recipes import TrainingRecipe, Unfreeze
 from vision.recipe import Recipe
 from vision.resnet import ResNet18, normalise
+
+# Of the learning rate. What lies deeper is more general, and further from what the few pictures can tell.
+_DEEPER = 0.3
+# Share of an epoch. With one defect in a thousand most batches would hold none, and teach only that parts are good.
+_RARER = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Output of the trunk, float32 [pictures, tiles, 256, h, w], and labels int64 [pictures], 1 for ng.
+    """Output of the trunk, float32 [pictures, tiles, channels, h, w], and labels int64 [pictures], 1 for ng.
+
+    256 channels where layer4 is to learn, 128 with sides twice as long where layer3 is.
 
     `flipped` are those of the same pictures mirrored and upside down, each of the shape of `values`, in float16: what
     that rounds off is little beside what a flip changes.
@@ -40,13 +48,15 @@ class Epoch:
     val_loss: float
 
 
-def trunk_features(model: ResNet18, crops: CropPixels, recipe: Recipe) -> NDArray[np.float32]:
-    """Crops uint8 [n, tiles, channels, size, size] to float32 [n, tiles, 256, size / 16, size / 16]."""
+def trunk_features(
+    model: ResNet18, crops: CropPixels, recipe: Recipe, unfreeze: Unfreeze = "layer4"
+) -> NDArray[np.float32]:
+    """Crops uint8 [n, tiles, channels, size, size] to what `unfreeze` gets, as in `Features.values`."""
     n, tiles = crops.shape[:2]
     with torch.inference_mode():
         flat = torch.from_numpy(crops.reshape(n * tiles, *crops.shape[2:]))
         x = normalise(flat, recipe.mean, recipe.std)
-        values: NDArray[np.float32] = model.trunk(x).numpy()
+        values: NDArray[np.float32] = (model.trunk(x) if unfreeze == "layer4" else model.short_trunk(x)).numpy()
     return values.reshape(n, tiles, *values.shape[1:])
 
 
@@ -84,21 +94,24 @@ def fit(
 def learning(
     model: ResNet18, train: Features, pictures: NDArray[np.intp], recipe: TrainingRecipe, seed: int
 ) -> Iterator[float]:
-    """Train layer4 and fc of `model` in place on some `pictures` of `train`; gives the loss after each epoch.
+    """Train `model` in place, from `unfreeze` on, on some `pictures` of `train`; gives the loss after each epoch.
 
     Batch norms, frozen or not, stay in eval mode: a picture's score does not depend on the others of its
     batch, in training as in production. The same seed, data, library versions and number of threads give the
     same weights.
     """
     model.eval().requires_grad_(requires_grad=False)
-    for part in (model.layer4, model.fc):
-        part.requires_grad_(requires_grad=True)
-    moving = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(moving, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    groups: list[dict[str, Any]] = [{"params": [*model.layer4.parameters(), *model.fc.parameters()]}]
+    if recipe.unfreeze == "layer3":
+        groups.append({"params": list(model.layer3.parameters()), "lr": recipe.learning_rate * _DEEPER})
+    for group in groups:
+        for parameter in group["params"]:
+            parameter.requires_grad_(requires_grad=True)
+    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
     random = np.random.default_rng(seed)
     for _ in range(recipe.epochs):
-        order = random.permutation(pictures)
+        order = _balanced(pictures, train.labels, random) if recipe.balance else random.permutation(pictures)
         total = 0.0
         for chosen in np.array_split(order, -(-len(order) // recipe.batch)):
             values = _drawn(train, chosen, random)
@@ -116,6 +129,18 @@ def margins(model: ResNet18, features: NDArray[np.float32], batch: int = 64) -> 
     with torch.inference_mode():
         parts = [_margin(_logits(model, features[i : i + batch])) for i in range(0, len(features), batch)]
     return torch.cat(parts).numpy().astype(np.float64)
+
+
+def _balanced(pictures: NDArray[np.intp], labels: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.intp]:
+    """As many of `pictures` in a drawn order, the rarer class repeated where it is less than `_RARER` of them."""
+    bad = labels[pictures] == 1
+    rare, common = (pictures[bad], pictures[~bad]) if bad.mean() < 0.5 else (pictures[~bad], pictures[bad])
+    wanted = round(_RARER * len(pictures))
+    if not 0 < len(rare) < wanted:
+        return random.permutation(pictures)
+    turns = -(-wanted // len(rare))
+    drawn = np.concatenate([random.permutation(rare) for _ in range(turns)])[:wanted]
+    return random.permutation(np.concatenate([drawn, random.permutation(common)[: len(pictures) - wanted]]))
 
 
 def _drawn(features: Features, chosen: NDArray[np.intp], random: np.random.Generator) -> NDArray[np.float32]:

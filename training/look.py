@@ -22,9 +22,8 @@ def look(model: ResNet18, pictures: Folded, candidate: Candidate, budget: Budget
     margins = np.empty(len(pictures.samples))
     for others, own in pictures.splits():
         margins[own] = fit_probe(pooled[others], pictures.labels[others]).margins(pooled[own])
-    return Trial(
-        candidate.name, candidate.cost, budget.spent - before, scored_folds(margins, pictures.truth, pictures.folds)
-    )
+    folds = scored_folds(margins, pictures.truth, pictures.folds)
+    return Trial(candidate.name, candidate.cost, budget.spent - before, folds, margins)
 
 
 def _pooled(model: ResNet18, pictures: Folded, candidate: Candidate, budget: Budget) -> Pooled:

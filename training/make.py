@@ -82,18 +82,14 @@ def make_bundle(
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
         features = {
             split: features_of(
-                model,
-                samples,
-                recipe.image,
-                Path(scratch) / split,
-                flips=recipe.flips and split == "train",
-                quiet=quiet,
+                model, samples, recipe if split == "train" else recipe.plain(), Path(scratch) / split, quiet=quiet
             )
             for split in SPLITS
             if (samples := dataset.of(split))
         }
         if recipe.start == "probe":
-            fit_probe(pooled_features(model, features["train"].values), features["train"].labels).into(model)
+            train = features["train"]
+            fit_probe(pooled_features(model, train.values), train.labels).into(model)
         else:
             fresh_head(model, seed)
         history = fit(model, features["train"], features["val"], recipe, seed, quiet=quiet)

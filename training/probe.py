@@ -5,6 +5,7 @@ direction; one that was fitted first keeps them, and transfers better to parts t
 Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, ICLR 2022.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ _L2 = 1e-2
 _SMALLEST_DEVIATION = 1e-2
 _ROUNDS = 5
 _STEPS = 50
+_PICTURES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +71,28 @@ def fit_probe(pooled: Pooled, labels: Labels) -> Probe:
     return Probe(slope, float(weight[-1] - slope @ mean))
 
 
+def mean_probe(probes: Sequence[Probe]) -> Probe:
+    """Its margins are the means of theirs, but for the maximum over tiles."""
+    return Probe(np.mean([probe.weight for probe in probes], axis=0), float(np.mean([probe.bias for probe in probes])))
+
+
 def pooled_features(model: ResNet18, features: NDArray[np.float32]) -> Pooled:
-    """The trunk's features [n, tiles, 256, h, w] through layer4 and the pooling: float32 [n, tiles, 512]."""
+    """The trunk's features [n, tiles, channels, h, w] through all but the classifier: float32 [n, tiles, 512]."""
+    parts = []
     with torch.inference_mode():
-        flat = torch.from_numpy(features).flatten(0, 1)
-        values: NDArray[np.float32] = model.layer4(flat).mean(dim=(2, 3)).numpy()
-    return values.reshape(*features.shape[:2], -1)
+        for start in range(0, len(features), _PICTURES_AT_ONCE):
+            some = features[start : start + _PICTURES_AT_ONCE]
+            parts.append(model.pooled(torch.from_numpy(some).flatten(0, 1)).reshape(*some.shape[:2], -1).numpy())
+    return np.concatenate(parts)
 
 
 def _logistic(x: NDArray[np.float64], labels: Labels, start: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
     """Weights and, last, the bias, by Newton's method with step halving. The penalty leaves the bias alone."""
+    if len(x) < x.shape[1]:  # the weights are a sum of pictures: as many unknowns are enough
+        basis = np.linalg.qr(x.T)[0]
+        weight = _logistic(x @ basis, labels, None if start is None else np.r_[start[:-1] @ basis, start[-1]])
+        whole: NDArray[np.float64] = np.r_[basis @ weight[:-1], weight[-1]]
+        return whole
     design = np.c_[x, np.ones(len(x))]
     n_ng = int(labels.sum())
     share = np.where(labels == 1, 0.5 / max(n_ng, 1), 0.5 / max(len(labels) - n_ng, 1))

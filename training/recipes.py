@@ -10,6 +10,8 @@ from inspection.errors import DataError
 from training.losses import LossName
 from vision.recipe import Recipe
 
+Unfreeze = Literal["layer4", "layer3"]
+
 
 class TrainingRecipe(BaseModel):
     """Everything that training needs beside pictures, weights and a seed."""
@@ -25,12 +27,22 @@ class TrainingRecipe(BaseModel):
     start: Literal["drawn", "probe"] = Field(
         "drawn", description="The classifier before the first step: drawn, or fitted to the frozen features."
     )
+    unfreeze: Unfreeze = Field(
+        "layer4", description="The first layer that learns. layer3 does so at 0.3 times the learning rate."
+    )
+    balance: bool = Field(
+        default=False, description="Draw the rarer class so often that it is a fifth of what is learnt in each epoch."
+    )
     flips: bool = Field(
         default=False, description="Learn also from each picture mirrored, upside down, and both: each step draws one."
     )
     batch: int = Field(32, ge=1, le=1024, description="Pictures in one step.")
     learning_rate: float = Field(1e-4, gt=0, le=1, description="Of AdamW, falling to 0 along a cosine.")
     weight_decay: float = Field(1e-2, ge=0, le=1, description="Of AdamW.")
+
+    def plain(self) -> "TrainingRecipe":
+        """Without flips: how pictures are judged."""
+        return self.model_copy(update={"flips": False})
 
 
 NAMED = {

@@ -1,7 +1,7 @@
 """What a candidate was worth on the folds, and which one is taken."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,15 @@ MEASURES = FoldScores.__slots__
 class Trial:
     """`cost` is what one part takes on the line, in crops of 224 x 224; `folds` are the same for all trials.
 
-    `seconds` is what the trial itself took.
+    `seconds` is what the trial itself took. `margins`, float64 [pictures], are each of the fold model that did not see
+    the picture.
     """
 
     name: str
     cost: float
     seconds: float
     folds: tuple[FoldScores, ...]
+    margins: Numbers = field(repr=False, compare=False)
 
     def mean(self, measure: str) -> float:
         """Over the folds; `measure` is one of FoldScores's."""
@@ -75,7 +77,15 @@ class Choice:
 
 def scored_folds(margins: Numbers, truth: Truth, folds: NDArray[np.int64]) -> tuple[FoldScores, ...]:
     """float64 [n] margins from models that did not see them, each fold by itself: margins of two models differ."""
-    return tuple(_scored(margins[folds == fold], truth[folds == fold]) for fold in range(int(folds.max()) + 1))
+    return tuple(scored_fold(margins[folds == fold], truth[folds == fold]) for fold in range(int(folds.max()) + 1))
+
+
+def scored_fold(margins: Numbers, truth: Truth) -> FoldScores:
+    """float64 [n] margins of one model, bool [n] truth with both classes in it."""
+    ok, ng = np.sort(margins[~truth]), np.sort(margins[truth])
+    cuts = np.r_[-np.inf, np.unique(margins), np.inf]
+    errors = np.searchsorted(ng, cuts) / ng.size + (ok.size - np.searchsorted(ok, cuts)) / ok.size
+    return FoldScores(auroc(ok, ng), recall_at_budget(ok, ng), float(errors.min()))
 
 
 def choose(trials: Sequence[Trial]) -> Choice:
@@ -105,10 +115,3 @@ def choose(trials: Sequence[Trial]) -> Choice:
 def _level(trial: Trial, best: Trial) -> bool:
     gap, error = trial.behind(best)
     return gap <= error
-
-
-def _scored(margins: Numbers, truth: Truth) -> FoldScores:
-    ok, ng = np.sort(margins[~truth]), np.sort(margins[truth])
-    cuts = np.r_[-np.inf, np.unique(margins), np.inf]
-    errors = np.searchsorted(ng, cuts) / ng.size + (ok.size - np.searchsorted(ok, cuts)) / ok.size
-    return FoldScores(auroc(ok, ng), recall_at_budget(ok, ng), float(errors.min()))

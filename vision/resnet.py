@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from inspection.errors import BundleError
 from vision.weights import parsed
 
+_OF_LAYER2 = 128  # channels
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut; the first one halves the picture where `stride` is 2."""
@@ -37,8 +39,8 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """float32 [n, 3, height, width], normalised RGB, to logits [n, classes].
 
-    `trunk` and `head` are the two halves that training separates: the trunk (up to layer3) is frozen, so that
-    its output can be kept; the head (layer4, pooling, fc) learns.
+    `trunk` and `head` are the two halves that training separates: the trunk (up to layer3, or to layer2) is frozen, so
+    that its output can be kept; the head (the layers behind it, pooling, fc) learns.
     """
 
     def __init__(self, classes: int = 2) -> None:
@@ -53,14 +55,26 @@ class ResNet18(nn.Module):
         self.fc = nn.Linear(512, classes)
 
     def trunk(self, x: Tensor) -> Tensor:
-        """[n, 3, h, w] to features [n, 256, h / 16, w / 16]."""
-        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
-        features: Tensor = self.layer3(self.layer2(self.layer1(x)))
+        """[n, 3, h, w] to features of layer3 [n, 256, h / 16, w / 16]."""
+        features: Tensor = self.layer3(self.short_trunk(x))
         return features
 
+    def short_trunk(self, x: Tensor) -> Tensor:
+        """[n, 3, h, w] to features of layer2 [n, 128, h / 8, w / 8]."""
+        x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
+        features: Tensor = self.layer2(self.layer1(x))
+        return features
+
+    def pooled(self, features: Tensor) -> Tensor:
+        """Features of `trunk` or of `short_trunk` to what the classifier gets, [n, 512]."""
+        if features.shape[1] == _OF_LAYER2:
+            features = self.layer3(features)
+        means: Tensor = self.layer4(features).mean(dim=(2, 3))
+        return means
+
     def head(self, features: Tensor) -> Tensor:
-        """Features of `trunk` to logits [n, classes]."""
-        logits: Tensor = self.fc(self.layer4(features).mean(dim=(2, 3)))
+        """Features of `trunk` or of `short_trunk` to logits [n, classes]."""
+        logits: Tensor = self.fc(self.pooled(features))
         return logits
 
     def forward(self, x: Tensor) -> Tensor:

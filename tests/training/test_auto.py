@@ -1,0 +1,207 @@
+"""`--recipe auto` on small drawn materials: it takes the pixels that tell good from bad, and keeps its budget."""
+
+import csv
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from training.auto import make_auto_bundle
+from training.budget import Budget
+from training.dataset import COLUMNS, Dataset, load_dataset
+from training.evaluate import evaluate
+from training.features import FLIPS, features_of
+from training.fit import Features, learning, margins
+from training.make import Made
+from training.probe import fit_probe
+from training.recipes import TrainingRecipe
+from training.targets import Targets
+from training.weights import pretrained
+from vision.backends.choose import open_backend
+from vision.recipe import Recipe
+
+IMAGENET = Path(__file__).parents[2] / "models" / "imagenet-resnet18" / "resnet18-imagenet.safetensors"
+SIDE = 64
+Gray = NDArray[np.uint8]
+Draw = Callable[[np.random.Generator, bool], Gray]
+
+
+def bright(random: np.random.Generator, bad: bool) -> Gray:
+    """A bad part is a little brighter all over: equalisation makes both alike."""
+    grain = random.normal(0, 6, (SIDE, SIDE))
+    return np.clip(grain + (125 if bad else 100), 0, 255).astype(np.uint8)
+
+
+def rough(random: np.random.Generator, bad: bool) -> Gray:
+    """A bad part has a rough field: pixel by pixel lighter and darker, and alike again when the picture is scaled."""
+    picture = np.kron(random.integers(90, 110, (8, 8)), np.ones((16, 16), np.int64))
+    if bad:
+        x, y = random.integers(0, 64, 2) * 2 % 64
+        picture[y : y + 48, x : x + 48] += np.where(np.indices((48, 48)).sum(axis=0) % 2, 40, -40)
+    return picture.astype(np.uint8)
+
+
+def material(folder: Path, draw: Draw, good: int = 24, bad: int = 16) -> Dataset:
+    """Two pictures to a group; three groups of ten are for the test."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(5)
+    with (folder / "manifest.csv").open("w", newline="") as handle:
+        rows = csv.writer(handle)
+        rows.writerow(COLUMNS)
+        for number in range(good + bad):
+            label = "ng" if number >= good else "ok"
+            cv2.imwrite(str(folder / f"{number}.png"), draw(random, label == "ng"))
+            split = ("train", "train", "test", "val", "train", "test", "train", "train", "val", "test")[
+                number // 2 % 10
+            ]
+            rows.writerow((f"{number}.png", label, "", split, f"{label}{number // 2}"))
+    return load_dataset(folder)
+
+
+def made(dataset: Dataset, out: Path, budget: Budget | None = None) -> Made:
+    return make_auto_bundle(
+        dataset,
+        out,
+        pretrained(str(IMAGENET)),
+        seed=0,
+        notes={},
+        targets=Targets(),
+        budget=budget or Budget(600, quiet=True),
+        crop=SIDE,
+    )
+
+
+@pytest.fixture(scope="module")
+def of_bright(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Made]:
+    folder = tmp_path_factory.mktemp("bright")
+    dataset = material(folder / "data", bright)
+    return dataset, made(dataset, folder / "made")
+
+
+def test_where_enhancement_destroys_the_signal_the_plain_picture_is_taken(of_bright: tuple[Dataset, Made]) -> None:
+    _, result = of_bright
+
+    assert result.bundle.recipe.enhance == "none"
+    assert result.test is not None
+    assert result.test.auroc.value == 1
+
+
+def test_where_only_enhancement_shows_the_signal_it_is_taken(tmp_path: Path) -> None:
+    result = made(material(tmp_path / "data", rough), tmp_path / "made")
+
+    assert result.bundle.recipe.enhance == "equalize_gradient"
+    assert result.test is not None
+    assert result.test.auroc.value == 1
+
+
+def test_the_bundle_tells_every_candidate_and_why_the_winner_won(of_bright: tuple[Dataset, Made]) -> None:
+    _, result = of_bright
+
+    told = result.bundle.metrics["training"]["search"]
+
+    assert told["folds"] == 4
+    by_name = {candidate["name"]: candidate for candidate in told["candidates"]}
+    assert by_name["gray, whole frame"]["auroc"]["mean"] > by_name["equalised gradient, whole frame"]["auroc"]["mean"]
+    assert len(by_name["gray, whole frame"]["recall"]["folds"]) == 4
+    assert told["choices"][-1]["name"].startswith(("gray, ", "gray, equalised"))
+    assert told["choices"][-1]["why"]
+
+
+def test_thresholds_come_from_pictures_that_no_judging_model_has_seen(of_bright: tuple[Dataset, Made]) -> None:
+    """All of train and val are judged, and the runtime agrees with what training wrote about test."""
+    dataset, result = of_bright
+    learnt_from = [sample for sample in dataset.samples if sample.split != "test"]
+
+    backend = open_backend(result.bundle.path, choice="onnx-cpu", threads=1)
+    tested = evaluate(result.bundle, backend, dataset.of("test"), quiet=True)
+
+    assert result.val.n_ok + result.val.n_ng == len(learnt_from)
+    assert tested.report.to_json()["confusion"] == result.bundle.metrics["test"]["confusion"]
+
+
+def test_the_same_seed_gives_the_same_bundle(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
+    dataset, first = of_bright
+
+    again = made(dataset, tmp_path / "again")
+
+    told = [json.loads((bundle.path / "bundle.json").read_text()) for bundle in (first.bundle, again.bundle)]
+    for manifest in told:
+        del manifest["created_at"]
+    assert told[0] == told[1]
+
+
+def test_what_does_not_fit_the_budget_is_skipped_and_named(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
+    """By a clock that goes on by ten seconds whenever it is read."""
+    dataset, _ = of_bright
+    ticks = count(0.0, 10.0)
+
+    result = made(dataset, tmp_path / "hurried", Budget(60, quiet=True, now=lambda: next(ticks)))
+
+    search = result.bundle.metrics["training"]["search"]
+    assert [candidate["name"] for candidate in search["candidates"]] == ["gray, whole frame"]
+    why = {skipped["name"]: skipped["why"] for skipped in search["skipped"]}
+    assert "no time" in why["equalised gradient, whole frame"]
+
+
+def test_one_defect_in_a_thousand_is_still_learnt() -> None:
+    """2 bad ones among 2,000, which differ in one of 512 numbers."""
+    random = np.random.default_rng(0)
+    pooled = random.normal(0, 1, (2002, 1, 512)).astype(np.float32)
+    labels = np.r_[np.zeros(2000, np.int64), np.ones(2, np.int64)]
+    pooled[labels == 1, :, 7] += 30
+
+    found = fit_probe(pooled, labels).margins(pooled)
+
+    assert found[labels == 1].min() > found[labels == 0].max()
+
+
+def test_a_rare_class_is_drawn_until_it_teaches() -> None:
+    """One bad picture among 200 good ones, told by one channel: after one epoch it scores highest."""
+    model = pretrained(str(IMAGENET))
+    random = np.random.default_rng(0)
+    values = np.abs(random.normal(0, 1, (201, 1, 256, 2, 2))).astype(np.float32)
+    values[0, :, 3] += 20
+    labels = np.r_[np.ones(1, np.int64), np.zeros(200, np.int64)]
+    recipe = TrainingRecipe(loss="cross_entropy", epochs=1, learning_rate=3e-4, balance=True, batch=16)
+
+    list(learning(model, Features(values, labels), np.arange(201), recipe, seed=0))
+
+    assert margins(model, values).argmax() == 0
+
+
+def test_flips_are_of_the_crop_that_the_network_sees(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
+    dataset, _ = of_bright
+    model = pretrained(str(IMAGENET))
+    plain = TrainingRecipe(image=Recipe(geometry="squash", enhance="none", size=SIDE))
+    picture = cv2.imread(str(dataset.samples[0].path), cv2.IMREAD_GRAYSCALE)
+    rows, columns = FLIPS[0]
+    mirrored = tmp_path / "data" / "mirrored.png"
+    mirrored.parent.mkdir()
+    cv2.imwrite(str(mirrored), np.ascontiguousarray(np.asarray(picture)[::rows, ::columns]))
+    (mirrored.parent / "manifest.csv").write_text("path,label\nmirrored.png,ok\n")
+
+    seen = features_of(model, dataset.samples[:1], plain.model_copy(update={"flips": True}), tmp_path / "a", quiet=True)
+    alone = features_of(model, load_dataset(mirrored.parent).samples, plain, tmp_path / "b", quiet=True)
+
+    assert len(seen.flipped) == len(FLIPS)
+    assert np.allclose(seen.flipped[0], alone.values, atol=2e-2)
+
+
+def test_layer3_learns_where_it_is_asked_to(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
+    dataset, _ = of_bright
+    model = pretrained(str(IMAGENET))
+    recipe = TrainingRecipe(
+        image=Recipe(geometry="squash", enhance="none", size=SIDE), unfreeze="layer3", epochs=1, loss="cross_entropy"
+    )
+    features = features_of(model, dataset.samples[:8], recipe, tmp_path / "values", quiet=True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    list(learning(model, features, np.arange(8), recipe, seed=0))
+
+    moved = {name.split(".")[0] for name, tensor in model.state_dict().items() if (tensor != before[name]).any()}
+    assert moved == {"layer3", "layer4", "fc"}
