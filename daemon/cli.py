@@ -10,6 +10,7 @@ from daemon.commands import (
     demo,
     evaluate,
     explain,
+    export,
     plc,
     promote,
     rollback,
@@ -22,7 +23,22 @@ from daemon.commands import (
 from inspection.errors import ConfigError, LinegateError
 
 EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
-COMMANDS = (run, check, schema, demo, plc, cameras, snapshot, train, evaluate, explain, thresholds, promote, rollback)
+COMMANDS = (
+    run,
+    check,
+    schema,
+    demo,
+    plc,
+    cameras,
+    snapshot,
+    train,
+    evaluate,
+    explain,
+    thresholds,
+    export,
+    promote,
+    rollback,
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from training.evaluate import Mistake
 from training.metrics import MEASURES, Report
 from training.search import Search
 from training.targets import percent
+from vision.certificate import Agreement, Certificate
 
 _TITLES = {
     "accuracy": "accuracy",
@@ -102,3 +103,21 @@ def search_lines(search: Search) -> list[str]:
     lines += [f"  {skipped.name}: skipped: {skipped.why}" for skipped in search.skipped]
     lines += [f"  taken: {choice.trial.name}: {choice.why}" for choice in search.choices]
     return lines
+
+
+def certificate_lines(certificate: Certificate) -> list[str]:
+    """A table: one line for each backend, golden parts and val side by side."""
+
+    def cells(found: Agreement) -> str:
+        change = "     -" if found.auroc_change is None else f"{found.auroc_change:+.4f}"
+        return f"{found.largest:10.4f}{found.mean:9.4f}{found.other_verdicts:7d}{change:>10}"
+
+    first = certificate.backends[0]
+    over = f"{first.golden.parts} golden parts, {first.val.parts} of val"
+    head = f"{'largest':>10}{'mean':>9}{'other':>7}{'AUROC':>10}"
+    return [
+        f"Scores against {certificate.reference} on {certificate.cpu}, {over}:",
+        f"  {'':16}{'golden':^36}   {'val':^36}",
+        f"  {'':16}{head}   {head}",
+        *(f"  {one.backend:16}{cells(one.golden)}   {cells(one.val)}" for one in certificate.backends),
+    ]

@@ -18,12 +18,14 @@ from inspection.errors import BundleError
 from inspection.frame import CropPixels
 from inspection.part import Label
 from vision import signature
+from vision.certificate import Certificate
 from vision.recipe import Recipe
 from vision.weights import Tensors, parsed, read_weights
 
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
 SCORES = "scores.safetensors"
+INT8 = "model-int8.onnx"
 SIGNATURE = MANIFEST + signature.SUFFIX
 GOLDEN = "golden"
 GOLDEN_CROPS = "golden/crops.safetensors"
@@ -59,7 +61,8 @@ class GoldenPart:
 class Bundle:
     """A verified bundle. `hash` is the sha256 of bundle.json, which holds those of all other files.
 
-    `signed` is the trusted comment of the signature that was verified; empty where no key was asked for.
+    `int8_hash` is empty where the network is not there in INT8 too. `signed` is the trusted comment of the signature
+    that was verified; empty where no key was asked for.
     """
 
     path: Path
@@ -75,6 +78,8 @@ class Bundle:
     weights_hash: str
     golden: tuple[GoldenPart, ...]
     scores_hash: str = ""
+    int8_hash: str = ""
+    certificate: Certificate | None = None
     signed: str = ""
 
     @property
@@ -87,11 +92,13 @@ class Bundle:
 
         P(defect) = softmax(logits / temperature)[1].
         """
-        file = self.path / WEIGHTS
-        raw = _bounded(file, _MAX_FILE)
-        if hashlib.sha256(raw).hexdigest() != self.weights_hash:
-            raise BundleError(f"{file}: changed since the bundle was loaded: load it again")
-        return read_weights(raw, file)
+        return read_weights(self._unchanged(WEIGHTS, self.weights_hash), self.path / WEIGHTS)
+
+    def int8(self) -> bytes:
+        """The network in INT8, verified anew, for `vision.int8`. Raises BundleError where there is none."""
+        if not self.int8_hash:
+            raise BundleError(f"{self.path}: holds no {INT8}: linegate export makes one")
+        return self._unchanged(INT8, self.int8_hash)
 
     def scores(self) -> dict[str, NDArray[np.generic]]:
         """What training left for choosing other thresholds, see `training.targets`; empty where it left nothing.
@@ -100,17 +107,19 @@ class Bundle:
         """
         if not self.scores_hash:
             return {}
-        file = self.path / SCORES
-        raw = _bounded(file, _MAX_FILE)
-        if hashlib.sha256(raw).hexdigest() != self.scores_hash:
-            raise BundleError(f"{file}: changed since the bundle was loaded: load it again")
-        return parsed(raw, file)
+        return parsed(self._unchanged(SCORES, self.scores_hash), self.path / SCORES)
 
     def golden_crops(self) -> CropPixels:
         """The golden parts as the network sees them: uint8 [parts, tiles, channels, size, size]."""
         if not self.golden:
             return np.empty((0, *self.recipe.crop_shape), np.uint8)
         return _read_crops(self.path / GOLDEN_CROPS, (len(self.golden), *self.recipe.crop_shape))
+
+    def _unchanged(self, name: str, digest: str) -> bytes:
+        raw = _bounded(self.path / name, _MAX_FILE)
+        if hashlib.sha256(raw).hexdigest() != digest:
+            raise BundleError(f"{self.path / name}: changed since the bundle was loaded: load it again")
+        return raw
 
 
 class _File(BaseModel):
@@ -156,6 +165,7 @@ class _Manifest(BaseModel):
     data_hash: str
     created_at: str
     golden: Annotated[tuple[_Golden, ...], Field(max_length=1000)]
+    certificate: Certificate | None = None
     files: Annotated[dict[str, _File], Field(max_length=2000)]
 
     @model_validator(mode="after")
@@ -211,6 +221,8 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
         weights_hash=manifest.files[WEIGHTS].sha256,
         golden=tuple(GoldenPart(path / g.file, g.label, g.score) for g in manifest.golden),
         scores_hash=manifest.files[SCORES].sha256 if SCORES in manifest.files else "",
+        int8_hash=manifest.files[INT8].sha256 if INT8 in manifest.files else "",
+        certificate=manifest.certificate,
         signed=signed,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vision.bundle import Bundle
 
-_GRAPH_FORMAT = "linegate-graph-2"  # raised with every change of what vision.graph builds
+_GRAPH_FORMAT = "linegate-graph-3"  # raised with every change of what vision.graph builds
 _GRAPHS_KEPT = 3
 _SUM_BYTES = 32
 

@@ -7,8 +7,21 @@ from numpy.typing import NDArray
 
 from inspection.part import Label
 from vision.bundle import Bundle, GoldenPart, Thresholds
+from vision.classifier import Backend
 
 _SHOWN = 3
+_AT_ONCE = 7  # odd: a backend may score the one that is left over in another way than pairs
+
+
+def golden_scores(backend: Backend, bundle: Bundle) -> NDArray[np.float64]:
+    """P(defect) of every golden part, the maximum over its tiles: float64 [parts]."""
+    crops = bundle.golden_crops()
+    if not len(crops):
+        return np.empty(0, np.float64)
+    flat = crops.reshape(-1, *crops.shape[2:])
+    scores = np.concatenate([backend.score(flat[at : at + _AT_ONCE]) for at in range(0, len(flat), _AT_ONCE)])
+    parts: NDArray[np.float64] = scores.reshape(len(crops), -1).max(axis=1).astype(np.float64)
+    return parts
 
 
 def misjudged(

@@ -14,18 +14,24 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.checker import check_model
 
 from vision.bundle import Bundle
-from vision.fold import folded_norm, folded_stem
+from vision.fold import Layer, Layers, folded_layers, seen_of_ones
 from vision.recipe import Recipe
-from vision.weights import LAYERS, Tensors
+from vision.weights import LAYERS
 
 OPSET = 17
 IR_VERSION = 8
 
 
-class _Builder:
+class GraphWriter:
+    """Writes the network in float32. Another arithmetic is a subclass with another `stem`, `conv` and `kept`.
+
+    `nodes` and `constants` are what was written; `activations` the names of all results that were `kept`, in order.
+    """
+
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.activations: list[str] = []
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
@@ -35,47 +41,65 @@ class _Builder:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def conv(self, data: str, name: str, weight: NDArray[Any], bias: NDArray[Any] | None, stride: int) -> str:
+    def stem(self, crops: str, layer: Layer, size: int) -> str:
+        """conv1 of uint8 pixels, `size` square. The picture of ones is computed beforehand: it becomes a map."""
+        pixels = self.node("Cast", [crops], "pixels", to=TensorProto.FLOAT)
+        weight, ones = layer.weight[:, :-1], seen_of_ones(layer.weight[:, -1], size)
+        added = (ones + layer.bias[:, None, None])[None].astype(np.float32)
+        inputs = [pixels, self.constant("conv1.weight", weight.astype(np.float32))]
+        data = self.node("Conv", inputs, "conv1", **square(weight, 2))
+        return self.node("Add", [data, self.constant("conv1.map", added)], "conv1.sum")
+
+    def conv(self, data: str, name: str, layer: Layer, stride: int) -> str:
         """A square convolution that keeps the size but for its stride."""
-        inputs = [data, self.constant(f"{name}.weight", weight.astype(np.float32))]
-        if bias is not None:
-            inputs.append(self.constant(f"{name}.bias", bias.astype(np.float32)))
-        side = weight.shape[2]
-        return self.node(
-            "Conv", inputs, name, kernel_shape=[side, side], strides=[stride, stride], pads=[side // 2] * 4
-        )
+        weight = self.constant(f"{name}.weight", layer.weight.astype(np.float32))
+        bias = self.constant(f"{name}.bias", layer.bias.astype(np.float32))
+        return self.node("Conv", [data, weight, bias], name, **square(layer.weight, stride))
+
+    def kept(self, data: str) -> str:
+        """A result that is written to memory for later nodes to read: what they are to read."""
+        self.activations.append(data)
+        return data
+
+
+def square(weight: NDArray[Any], stride: int) -> dict[str, list[int]]:
+    """Attributes of a convolution that keeps the size but for its stride; `weight` is [out, in, side, side]."""
+    side = weight.shape[2]
+    return {"kernel_shape": [side, side], "strides": [stride, stride], "pads": [side // 2] * 4}
 
 
 def build_graph(bundle: Bundle) -> Any:
-    """The onnx.ModelProto: input `crops` uint8 [N, C, size, size], output `margin` float32 [N].
+    """The onnx.ModelProto in float32: input `crops` uint8 [N, C, size, size], output `margin` float32 [N].
 
-    C is 1 for a gray recipe, 3 (blue, green, red) for one in colour.
+    C is 1 for a gray recipe, 3 for one with three channels.
     """
-    tensors, recipe = bundle.tensors(), bundle.recipe
-    graph = _Builder()
-    data = _stem(graph, tensors, recipe)
+    return write_graph(GraphWriter(), folded_layers(bundle.tensors(), bundle.recipe, bundle.temperature), bundle.recipe)
+
+
+def write_graph(writer: GraphWriter, layers: Layers, recipe: Recipe) -> Any:
+    """The onnx.ModelProto of `layers` as `writer` writes it; input and output as of `build_graph`."""
+    data = writer.kept(writer.node("Relu", [writer.stem("crops", layers["conv1"], recipe.size)], "relu1"))
+    pool = writer.node("MaxPool", [data], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    data = writer.kept(pool)
     for number, _, stride in LAYERS:
         for block in (0, 1):
-            data = _block(graph, tensors, f"layer{number}.{block}", data, stride if block == 0 else 1)
-    data = graph.node("Flatten", [graph.node("GlobalAveragePool", [data], "pool")], "features")
-    # softmax(z / T)[1] of two classes = sigmoid((z1 - z0) / T)
-    weight = (tensors["fc.weight"][1] - tensors["fc.weight"][0]) / bundle.temperature
-    bias = (tensors["fc.bias"][1] - tensors["fc.bias"][0]) / bundle.temperature
+            data = _block(writer, layers, f"layer{number}.{block}", data, stride if block == 0 else 1)
+    data = writer.node("Flatten", [writer.node("GlobalAveragePool", [data], "pool")], "features")
     operands = [
         data,
-        graph.constant("fc.weight", weight.astype(np.float32)[None, :]),
-        graph.constant("fc.bias", np.asarray([bias], np.float32)),
+        writer.constant("fc.weight", layers["fc"].weight.astype(np.float32)),
+        writer.constant("fc.bias", layers["fc"].bias.astype(np.float32)),
     ]
-    data = graph.node("Gemm", operands, "fc", transB=1)
-    graph.node("Reshape", [data, graph.constant("flat", np.asarray([-1], np.int64))], "margin")
-    channels = recipe.crop_shape[1]
+    data = writer.node("Gemm", operands, "fc", transB=1)
+    writer.node("Reshape", [data, writer.constant("flat", np.asarray([-1], np.int64))], "margin")
+    shape = ["N", *recipe.crop_shape[1:]]
     model = helper.make_model(
         helper.make_graph(
-            graph.nodes,
+            writer.nodes,
             "linegate-resnet18",
-            [helper.make_tensor_value_info("crops", TensorProto.UINT8, ["N", channels, *(recipe.size,) * 2])],
+            [helper.make_tensor_value_info("crops", TensorProto.UINT8, shape)],
             [helper.make_tensor_value_info("margin", TensorProto.FLOAT, ["N"])],
-            graph.constants,
+            writer.constants,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -85,23 +109,11 @@ def build_graph(bundle: Bundle) -> Any:
     return model
 
 
-def _stem(graph: _Builder, tensors: Tensors, recipe: Recipe) -> str:
-    weight, bias = folded_stem(tensors, recipe)
-    data = graph.node("Cast", ["crops"], "pixels", to=TensorProto.FLOAT)
-    data = graph.conv(data, "conv1", weight, None, stride=2)
-    data = graph.node("Add", [data, graph.constant("conv1.map", bias.astype(np.float32)[None])], "conv1.shifted")
-    data = graph.node("Relu", [data], "relu1")
-    return graph.node("MaxPool", [data], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-
-
-def _block(graph: _Builder, tensors: Tensors, name: str, data: str, stride: int) -> str:
-    def conv(source: str, conv_name: str, norm_name: str, by: int) -> str:
-        scale, shift = folded_norm(tensors, norm_name)
-        weight = tensors[f"{conv_name}.weight"] * scale[:, None, None, None]
-        return graph.conv(source, conv_name, weight, shift, by)
-
-    first = graph.node("Relu", [conv(data, f"{name}.conv1", f"{name}.bn1", stride)], f"{name}.relu1")
-    second = conv(first, f"{name}.conv2", f"{name}.bn2", 1)
-    if f"{name}.downsample.0.weight" in tensors:
-        data = conv(data, f"{name}.downsample.0", f"{name}.downsample.1", stride)
-    return graph.node("Relu", [graph.node("Add", [second, data], f"{name}.sum")], f"{name}.relu2")
+def _block(writer: GraphWriter, layers: Layers, name: str, data: str, stride: int) -> str:
+    first = writer.conv(data, f"{name}.conv1", layers[f"{name}.conv1"], stride)
+    first = writer.kept(writer.node("Relu", [first], f"{name}.relu1"))
+    second = writer.kept(writer.conv(first, f"{name}.conv2", layers[f"{name}.conv2"], 1))
+    shortcut = f"{name}.downsample.0"
+    if shortcut in layers:
+        data = writer.kept(writer.conv(data, shortcut, layers[shortcut], stride))
+    return writer.kept(writer.node("Relu", [writer.node("Add", [second, data], f"{name}.sum")], f"{name}.relu2"))

@@ -1,4 +1,4 @@
-"""Bundles, written whole or not at all: a new one, or one with other thresholds."""
+"""Bundles, written whole or not at all: a new one, or one with other thresholds or with INT8."""
 
 import hashlib
 import json
@@ -19,7 +19,19 @@ from inspection import clock
 from inspection.errors import BundleError
 from inspection.frame import CropPixels
 from inspection.part import Label
-from vision.bundle import GOLDEN, GOLDEN_CROPS, MANIFEST, SCORES, SUFFIXES, WEIGHTS, Bundle, Thresholds, load_bundle
+from vision.bundle import (
+    GOLDEN,
+    GOLDEN_CROPS,
+    INT8,
+    MANIFEST,
+    SCORES,
+    SUFFIXES,
+    WEIGHTS,
+    Bundle,
+    Thresholds,
+    load_bundle,
+)
+from vision.certificate import Certificate
 from vision.recipe import Recipe
 from vision.signature import SUFFIX as SIGNATURE_SUFFIX
 from vision.weights import weights_bytes
@@ -81,17 +93,7 @@ def revise_bundle(
     loaded, or the result cannot be written.
     """
     with _staged(path) as staged:
-        shutil.copytree(
-            bundle.path,
-            staged,
-            symlinks=True,
-            dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns(f"*{SIGNATURE_SUFFIX}"),
-        )
-        raw = (staged / MANIFEST).read_bytes()
-        if hashlib.sha256(raw).hexdigest() != bundle.hash:
-            raise BundleError(f"{bundle.path}: changed since the bundle was loaded: load it again")
-        manifest = json.loads(raw)
+        manifest = _copied(bundle, staged)
         if len(golden) < len(bundle.golden):
             _keep_golden(staged, manifest, bundle, golden)
         manifest["thresholds"] = {"pass_below": thresholds.pass_below, "fail_above": thresholds.fail_above}
@@ -99,6 +101,37 @@ def revise_bundle(
         manifest["created_at"] = _now()
         _write_manifest(staged, manifest)
     return load_bundle(path)
+
+
+def add_int8(bundle: Bundle, path: Path, graph: bytes, certificate: Certificate) -> Bundle:
+    """Write `bundle` to the folder `path`, its own or another, with the network in INT8 as well; load it back.
+
+    Everything else stays as in `revise_bundle`. Raises BundleError as that does.
+    """
+    with _staged(path) as staged:
+        manifest = _copied(bundle, staged)
+        (staged / INT8).write_bytes(graph)
+        manifest["files"][INT8] = _facts(staged / INT8)
+        manifest["certificate"] = certificate.model_dump(mode="json")
+        manifest["created_at"] = _now()
+        _write_manifest(staged, manifest)
+    return load_bundle(path)
+
+
+def _copied(bundle: Bundle, staged: Path) -> dict[str, Any]:
+    """All of `bundle` but its signature in the folder `staged`; what its manifest holds."""
+    shutil.copytree(
+        bundle.path,
+        staged,
+        symlinks=True,
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns(f"*{SIGNATURE_SUFFIX}"),
+    )
+    raw = (staged / MANIFEST).read_bytes()
+    if hashlib.sha256(raw).hexdigest() != bundle.hash:
+        raise BundleError(f"{bundle.path}: changed since the bundle was loaded: load it again")
+    manifest: dict[str, Any] = json.loads(raw)
+    return manifest
 
 
 @contextmanager

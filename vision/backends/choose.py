@@ -4,7 +4,6 @@ import importlib.util
 import json
 import logging
 import os
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -12,14 +11,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inspection import clock
 from inspection.errors import BackendError, BundleError
 from vision.bundle import Bundle, Thresholds, load_bundle
 from vision.cache import graph_bytes, read_sealed, write_sealed
 from vision.classifier import Backend
-from vision.golden import misjudged, refusal
+from vision.cpu import cpu_model, has_bf16
+from vision.golden import golden_scores, misjudged, refusal
 from vision.signature import PublicKey
 
 BackendChoice = Literal[
@@ -27,7 +26,9 @@ BackendChoice = Literal[
     "openvino",
     "openvino-bf16",
     "openvino-fp32",
+    "openvino-int8",
     "onnx-cpu",
+    "onnx-int8",
     "onnx-cuda",
     "onnx-tensorrt",
     "torch-cpu",
@@ -35,10 +36,10 @@ BackendChoice = Literal[
 ]
 BACKEND_CHOICES: tuple[str, ...] = get_args(BackendChoice)
 
+_INT8 = ("openvino-int8", "onnx-int8")
 _TOLERANCE = 0.05  # of P(defect); the verdict has to be the same besides
 _PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "torch": "torch"}
 _BATCH = 8
-_CHECKED = 7  # odd: a backend may score the one that is left over in another way than pairs
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +51,16 @@ class Parity:
     largest: float
     changed: tuple[str, ...]
     wrong: str = ""
+    allowed: float = _TOLERANCE
 
     @property
     def agrees(self) -> bool:
-        return self.largest <= _TOLERANCE and not self.changed and not self.wrong
+        return self.largest <= self.allowed and not self.changed and not self.wrong
 
     def __str__(self) -> str:
         changed = f", another verdict for {', '.join(self.changed[:3])}" if self.changed else ""
         wrong = f", {self.wrong}" if self.wrong else ""
-        return f"largest difference of a score {self.largest:.4f} (allowed {_TOLERANCE}){changed}{wrong}"
+        return f"largest difference of a score {self.largest:.4f} (allowed {self.allowed:.2g}){changed}{wrong}"
 
 
 def open_backend(
@@ -102,18 +104,15 @@ def not_installed(choice: str) -> str:
 
 
 def parity(backend: Backend, bundle: Bundle, thresholds: Thresholds | None = None) -> Parity:
-    """Score the golden parts, some crops at a time, and compare with the bundle's reference scores.
+    """Score the golden parts and compare with the bundle's reference scores.
 
     The verdicts have to be those of the reference by the bundle's own thresholds, and the expected ones by
-    `thresholds` where other ones are used.
+    `thresholds` where other ones are used. In INT8 a score may differ by what the certificate tells of it more.
     """
     thresholds = thresholds or bundle.thresholds
     if not bundle.golden:
         return Parity(0.0, ())
-    crops = bundle.golden_crops()
-    flat = crops.reshape(-1, *crops.shape[2:])
-    scores = np.concatenate([backend.score(flat[at : at + _CHECKED]) for at in range(0, len(flat), _CHECKED)])
-    parts: NDArray[np.float32] = scores.reshape(len(bundle.golden), -1).max(axis=1)
+    parts = golden_scores(backend, bundle)
     expected = np.asarray([part.score for part in bundle.golden])
     difference = float(np.abs(parts - expected).max())
     edges = np.asarray([bundle.thresholds.pass_below, bundle.thresholds.fail_above])
@@ -123,7 +122,14 @@ def parity(backend: Backend, bundle: Bundle, thresholds: Thresholds | None = Non
         difference if np.isfinite(difference) else float("inf"),
         tuple(part.path.name for part, other in zip(bundle.golden, moved, strict=True) if other),
         refusal(wrong, thresholds) if wrong else "",
+        _TOLERANCE + _certified(bundle, backend.name),
     )
+
+
+def _certified(bundle: Bundle, name: str) -> float:
+    """How far a backend in INT8 was from a golden part's score where it was certified; 0 for all others."""
+    found = bundle.certificate.of(name) if bundle.certificate and name in _INT8 else None
+    return found.golden.largest if found else 0.0
 
 
 class _Opener:
@@ -171,7 +177,9 @@ class _Opener:
         return best[1]
 
     def _measured(self) -> Iterator[tuple[float, Backend]]:
-        for names in (_openvino_precisions(), ("onnx-cpu",)):
+        certificate = self._bundle.certificate
+        fast = [name for name in _INT8 if certificate and (found := certificate.of(name)) and found.good_enough]
+        for names in (*((name,) for name in fast), _openvino_precisions(), ("onnx-cpu",)):
             try:
                 backend = self.first(names)
             except BackendError as error:
@@ -193,19 +201,19 @@ class _Opener:
     def _started(self, name: str) -> Backend:
         kind = name.partition("-")[2]
         match name:
-            case "openvino-fp32" | "openvino-bf16":
+            case "openvino-fp32" | "openvino-bf16" | "openvino-int8":
                 from vision.backends.openvino import OpenvinoBackend  # noqa: PLC0415 - one runtime in memory
 
-                return OpenvinoBackend(self._graph(), "bf16" if kind == "bf16" else "fp32", self._threads)
-            case "onnx-cpu" | "onnx-cuda" | "onnx-tensorrt":
+                return OpenvinoBackend(self._graph(kind), kind, self._threads)
+            case "onnx-cpu" | "onnx-int8" | "onnx-cuda" | "onnx-tensorrt":
                 from vision.backends.onnx import OnnxBackend  # noqa: PLC0415
 
-                return OnnxBackend(self._graph(), kind, self._threads, self._cache_dir)
+                return OnnxBackend(self._graph(kind), kind, self._threads, self._cache_dir)
             case _:
                 from vision.backends import torch  # noqa: PLC0415 - 5 GB that most boxes do without
 
                 def on_cpu() -> torch.TorchBackend:
-                    if _has_bf16():
+                    if has_bf16():
                         reduced = torch.torch_cpu(self._bundle, reduced=True, threads=self._threads)
                         if parity(reduced, self._bundle, self._thresholds).agrees:
                             return reduced
@@ -213,7 +221,11 @@ class _Opener:
 
                 return on_cpu() if kind == "cpu" else torch.torch_cuda(self._bundle, spare=on_cpu)
 
-    def _graph(self) -> bytes:
+    def _graph(self, kind: str) -> bytes:
+        if kind == "int8":
+            from vision.int8 import int8_graph  # noqa: PLC0415 - the others start on a warm cache without onnx
+
+            return int8_graph(self._bundle)
         return graph_bytes(self._bundle, self._cache_dir)
 
     def _choice_file(self) -> Path | None:
@@ -222,7 +234,7 @@ class _Opener:
     def _circumstances(self) -> dict[str, str | int | None]:
         return {
             "bundle": self._bundle.hash,
-            "cpu": _cpu_model(),
+            "cpu": cpu_model(),
             "cores": os.cpu_count(),
             "threads": self._threads,
             **{package: _version(package) for package in ("linegate", *_PACKAGES.values())},
@@ -255,25 +267,7 @@ def _rate(backend: Backend, bundle: Bundle) -> float:
 
 
 def _openvino_precisions() -> tuple[str, ...]:
-    return ("openvino-bf16", "openvino-fp32") if _has_bf16() else ("openvino-fp32",)
-
-
-def _has_bf16() -> bool:
-    """bf16 does twice the arithmetic of fp32 where the CPU has it, and is emulated where not."""
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(_cpu_facts().get("flags", "").split())
-
-
-def _cpu_facts() -> dict[str, str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").split("\n\n", 1)[0].splitlines()
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in lines)
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _cpu_model() -> str:
-    return _cpu_facts().get("model name", "") or platform.machine()
+    return ("openvino-bf16", "openvino-fp32") if has_bf16() else ("openvino-fp32",)
 
 
 def _version(package: str) -> str:

@@ -1,4 +1,4 @@
-"""ONNX Runtime: the CPU anywhere, CUDA and TensorRT where onnxruntime-gpu is installed.
+"""ONNX Runtime: the CPU anywhere, in fp32 or INT8; CUDA and TensorRT where onnxruntime-gpu is installed.
 
 The CUDA and TensorRT providers have not been run on a GPU.
 """
@@ -28,13 +28,14 @@ _REFUSALS = (
 )
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
+    "int8": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
 
 
 class OnnxBackend:
-    """One session on `device` cpu, cuda or tensorrt. `threads` 0 means one for each core."""
+    """One session on `device` cpu, int8 (the CPU too), cuda or tensorrt. `threads` 0 means one for each core."""
 
     callers = 1
 

@@ -1,9 +1,8 @@
-"""OpenVINO on the CPU, in fp32 or with bf16 arithmetic."""
+"""OpenVINO on the CPU: in fp32, with bf16 arithmetic, or in INT8."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import openvino
@@ -13,25 +12,25 @@ from inspection.errors import BackendError
 from inspection.frame import CropPixels
 from vision.classifier import expected, probability
 
-Precision = Literal["fp32", "bf16"]
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _MOST_STREAMS = 8
 
 
 class OpenvinoBackend:
-    """The network compiled twice. `threads` 0 means one for each core.
+    """The network compiled twice. `precision` is fp32, bf16 or int8; `threads` 0 means one for each core.
 
     One crop is worked on by all cores at once, which is fastest for it alone. Of more crops each core takes one after
     another: cores that share a layer wait for each other at its end, and where cameras and broker take one of them
     away now and then, all wait. For the same reason two calls may be under way: a core that is done with its last
     crop of one batch begins with the next.
 
-    bf16 needs a CPU with AVX-512 BF16 or AMX; elsewhere OpenVINO emulates it, slowly.
+    bf16 needs a CPU with AVX-512 BF16 or AMX; elsewhere OpenVINO emulates it, slowly. INT8 is in the graph itself, and
+    the hint is for what of it is in float32.
     """
 
     callers = 2
 
-    def __init__(self, graph: bytes, precision: Precision, threads: int = 0) -> None:
+    def __init__(self, graph: bytes, precision: str, threads: int = 0) -> None:
         self.name = f"openvino-{precision}"
         config = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
