@@ -60,7 +60,7 @@ def make_auto_bundle(
     samples = tuple(sample for sample in dataset.samples if sample.split in ("train", "val"))
     require_provable(targets, samples, "train and val")
     pictures = folded(samples, FOLDS, seed)
-    run = _Run(model.eval(), pictures, seed, budget)
+    run = _Run(model.eval(), pictures, seed, budget, after=len(dataset.of("val")) + len(dataset.of("test")))
     lesson, trial = run.result(crop)
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
         learn_all(model, pictures, lesson, Path(scratch), seed=seed, budget=budget)
@@ -86,37 +86,42 @@ def make_auto_bundle(
 
 
 class _Run:
-    """One search: what is tried and what it may cost."""
+    """One search: what is tried and what it may cost. `after` is how many pictures are scored when it is over."""
 
-    def __init__(self, model: ResNet18, pictures: Folded, seed: int, budget: Budget) -> None:
+    def __init__(self, model: ResNet18, pictures: Folded, seed: int, budget: Budget, *, after: int) -> None:
         self._model = model
         self._pictures = pictures
         self._seed = seed
         self._budget = budget
+        self._after = after
         self.search = Search(pictures.count)
 
     def result(self, crop: int) -> tuple[Lesson, Trial]:
         """First what is done to the pixels, then how much is seen and how large, then how deep the network learns."""
         width, height, colour = _kind(self._pictures.samples[0])
-        looked = self._look(pixel_candidates(crop, colour=colour), may_fail=False)
+        looked = self._look(pixel_candidates(crop, colour=colour), None)
         pixels = self._taken(looked)
-        best = self._taken([pixels, *self._look(geometry_candidates(pixels[0], width, height), may_fail=True)])
+        best = self._taken([pixels, *self._look(geometry_candidates(pixels[0], width, height), pixels[0])])
         rivals = sorted((pair for pair in looked if pair is not pixels), key=lambda pair: -pair[1].mean("auroc"))
         close = [pair[0].with_pixels_of(best[0]) for pair in rivals if _close(pair[1], pixels[1])]
         return self._learn(best, close[:_RIVALS])
 
-    def _look(self, candidates: Iterable[Candidate], *, may_fail: bool) -> list[tuple[Candidate, Trial]]:
+    def _look(self, candidates: Iterable[Candidate], best: Candidate | None) -> list[tuple[Candidate, Trial]]:
+        """What is done to the pixels matters most: all of that is looked at before time is kept for learning.
+
+        Then, with a `best`, a candidate has to leave time to teach its layer4, if there is time for that of the best.
+        """
         looked: list[tuple[Candidate, Trial]] = []
         for candidate in candidates:
-            # Looking leaves time for learning. The first look tells the pace.
-            needed = len(self._pictures.samples) * candidate.cost + self._to_learn(lessons(candidate)[1])
-            if (looked or may_fail) and not self._affordable(candidate.name, needed):
+            learns = best is not None and self._budget.allows(self._to_learn(lessons(best)[1]))
+            needed = len(self._pictures.samples) * candidate.cost + self._to_learn(lessons(candidate)[int(learns)])
+            if (looked or best) and not self._affordable(candidate.name, needed):  # the first look tells the pace
                 continue
             self._budget.expect(needed)
             try:
                 trial = look(self._model, self._pictures, candidate, self._budget)
             except DataError as error:  # pictures of other sizes than the first may be too long for these tiles
-                if not may_fail:
+                if best is None:
                     raise
                 self._skip(candidate.name, str(error))
                 continue
@@ -174,8 +179,9 @@ class _Run:
         self.search.skipped.append(Skipped(name, why))
 
     def _to_learn(self, lesson: Lesson) -> float:
-        """In folds, and then from all."""
-        return looks_to_learn(self._pictures, lesson) + looks_to_learn_all(self._pictures, lesson)
+        """In folds, then from all, and what is to be done then."""
+        pictures, after = self._pictures, self._after * lesson.candidate.cost
+        return looks_to_learn(pictures, lesson) + looks_to_learn_all(pictures, lesson) + after
 
 
 def _auroc(pair: tuple[Lesson, Trial]) -> float:

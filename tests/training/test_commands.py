@@ -61,6 +61,31 @@ def test_train_writes_a_bundle_and_tells_val_and_test(
         linegate("train", data.source, "--out", tmp_path / "new")
 
 
+def test_train_auto_tells_what_it_compared_what_it_skipped_and_why_it_took_the_winner(
+    linegate: Callable[..., int], capsys: pytest.CaptureFixture[str], data: Dataset, weights: Path, tmp_path: Path
+) -> None:
+    """In no time at all: the first candidate is looked at, and taken."""
+    code = linegate(
+        "train", data.source, "--out", tmp_path / "new", "--recipe", "auto", "--budget", 1e-6, "--weights", weights
+    )
+
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "recipes compared on 4 folds of train and val" in out
+    assert "equalised gradient, whole frame: skipped: no time" in out
+    assert "taken: gray, whole frame: nothing else was tried" in out
+    assert "folds of train and val; calibration and thresholds were chosen on them" in out
+
+
+def test_train_auto_bounds_its_time_by_the_budget_alone(
+    linegate: Callable[..., int], data: Dataset, weights: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="--budget bounds the time"):
+        linegate(
+            "train", data.source, "--out", tmp_path / "new", "--recipe", "auto", "--epochs", 3, "--weights", weights
+        )
+
+
 def test_train_does_not_write_into_a_folder_of_something_else(
     linegate: Callable[..., int], data: Dataset, tmp_path: Path
 ) -> None:
