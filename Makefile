@@ -25,7 +25,7 @@ endef
 export need_python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench drill-systemd install uninstall clean
+.PHONY: help run test lint bench accuracy drill-systemd install uninstall clean
 # Never half an environment: a target whose recipe failed is no target.
 .DELETE_ON_ERROR:
 
@@ -45,7 +45,11 @@ lint: .venv/.installed ## style, floors and types
 	.venv/bin/mypy
 
 bench: .venv/.installed .venv-run/.installed ## the measurements that the documents quote
-	@for b in bench/*.py; do echo "== $$b"; .venv/bin/python $$b || exit 1; done
+	@for b in station preprocess footprint; do echo "== bench/$$b.py"; .venv/bin/python bench/$$b.py || exit 1; done
+
+accuracy: .venv/.installed ## the tables of docs/accuracy.md, from DATA=folder of data sets; hours, goes on where it stopped
+	@[ -n "$(DATA)" ] || { echo "make accuracy DATA=folder: a folder of data sets, each a folder with a manifest.csv"; exit 1; }
+	.venv/bin/python bench/accuracy.py $(DATA) --write $(ARGS)
 
 drill-systemd: .venv/.installed ## boot a real systemd in a container and break the unit in it (root)
 	.venv/bin/python tests/systemd/drill.py

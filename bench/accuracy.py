@@ -1,0 +1,239 @@
+"""The table of docs/accuracy.md: each way of making a model, on each data set, with several seeds.
+
+Every model is made and measured by the commands that users have, in a process of its own. What is done is kept in the
+work folder, so a run that was stopped goes on where it was: one figure is minutes to an hour of work. Splits are those
+of the manifests; the figures are of `test`, which no step before sees.
+"""
+
+import argparse
+import json
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "accuracy.md"
+BEGIN, END = "<!-- figures -->", "<!-- end of the figures -->"
+LINEGATE = [str(Path(sys.executable).with_name("linegate"))]
+MEASURES = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "accuracy": "accuracy",
+    "escape_at_1pct_overkill": "escape at 1 % overkill",
+    "escape": "escape",
+    "overkill": "overkill",
+}
+# Student's t for a two-sided interval of 95 %, by degrees of freedom. Standard table.
+STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+RATE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Way:
+    """One row: how a bundle comes about from data, a seed and what was made before, and the backend that scores it."""
+
+    name: str
+    make: Callable[["Cell"], list[str]]
+    after: str = ""
+    backend: str = "onnx-cpu"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One way, one data set, one seed."""
+
+    way: Way
+    data: Path
+    seed: int
+    work: Path
+    budget: float
+
+    @property
+    def place(self) -> Path:
+        return self.bundle_of(self.way.name)
+
+    @property
+    def result(self) -> Path:
+        return self.place.with_suffix(".json")
+
+    def bundle_of(self, way: str) -> Path:
+        return self.work / self.data.name / f"{way}-{self.seed}"
+
+    def done(self) -> dict[str, Any] | None:
+        return json.loads(self.result.read_text()) if self.result.exists() else None
+
+
+def _trained(recipe: str) -> Callable[[Cell], list[str]]:
+    def command(cell: Cell) -> list[str]:
+        limit = ["--budget", f"{cell.budget:g}"] if recipe == "auto" else []
+        seed = ["--seed", str(cell.seed)]
+        return ["train", str(cell.data), "--recipe", recipe, *seed, *limit, "--out", str(cell.place)]
+
+    return command
+
+
+def _exported(cell: Cell) -> list[str]:
+    return ["export", str(cell.bundle_of("auto")), str(cell.data), "--out", str(cell.place)]
+
+
+WAYS = (
+    Way("reference", _trained("reference")),
+    Way("whole-frame", _trained("whole-frame")),
+    Way("auto", _trained("auto")),
+    Way("int8", _exported, after="auto", backend="onnx-int8"),
+)
+
+
+def cells(args: argparse.Namespace) -> Iterator[Cell]:
+    """What is worth most first: every way with one seed, then the next seed."""
+    for seed in range(args.seeds):
+        for way in WAYS:
+            for name in args.sets:
+                if way.name in args.ways:
+                    yield Cell(way, args.data / name, seed, args.work, args.budget)
+
+
+def fill(cell: Cell) -> None:
+    """Make and measure one model. Raises CalledProcessError with what the command said."""
+    if cell.way.after and not cell.bundle_of(cell.way.after).exists():
+        raise LookupError(f"it needs {cell.way.after}, which is not made yet")
+    cell.place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(cell.place, ignore_errors=True)  # an unfinished one
+    _linegate(*cell.way.make(cell))
+    measured = _linegate("evaluate", str(cell.place), str(cell.data), "--backend", cell.way.backend)
+    staged = cell.result.with_suffix(".part")
+    staged.write_text(json.dumps(measured))
+    staged.rename(cell.result)
+
+
+def _linegate(*words: str) -> dict[str, Any]:
+    said = subprocess.run([*LINEGATE, *words, "--json"], capture_output=True, text=True, check=True, cwd=ROOT)
+    facts: dict[str, Any] = json.loads(said.stdout)
+    return facts
+
+
+def rates(args: argparse.Namespace) -> dict[str, float]:
+    """Pictures a second on one core, by way: all of them in turns in this process, crops ready in memory."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    sys.path.insert(0, str(ROOT))
+    import numpy as np  # noqa: PLC0415 - after the affinity, which its threads inherit
+
+    from inspection import clock  # noqa: PLC0415
+    from vision.backends.choose import open_backend  # noqa: PLC0415
+    from vision.bundle import load_bundle  # noqa: PLC0415
+
+    steps: dict[str, Callable[[], object]] = {}
+    found: dict[str, list[float]] = {}
+    for cell in cells(args):
+        if cell.seed == 0 and cell.data.name == args.sets[0] and cell.done():
+            crops = np.concatenate(load_bundle(cell.place).golden_crops()[:8])
+            backend = open_backend(cell.place, choice=cell.way.backend, threads=1)
+            steps[cell.way.name] = (
+                lambda backend=backend, crops=crops: [  # type: ignore[misc]
+                    backend.score(crops[at : at + 8]) for at in range(0, len(crops), 8)
+                ]
+            )
+    for _ in range(3):
+        for name, step in steps.items():
+            step()
+            began, times = clock.monotonic(), 0
+            while clock.monotonic() - began < RATE_S:
+                step()
+                times += 1
+            found.setdefault(name, []).append(8 * times / (clock.monotonic() - began))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def table(args: argparse.Namespace, speed: dict[str, float]) -> str:
+    """Markdown, one table for each data set."""
+    lines: list[str] = []
+    for name in args.sets:
+        lines += ["", f"### {name}", "", f"| | seeds | {' | '.join(MEASURES.values())} | pictures/s, one core |"]
+        lines.append("|" + "---|" * (len(MEASURES) + 3))
+        for way in WAYS:
+            rows = [
+                measured
+                for seed in range(args.seeds)
+                if (measured := Cell(way, args.data / name, seed, args.work, args.budget).done())
+            ]
+            cell = [_cell(rows, measure) for measure in MEASURES]
+            rate = f"{speed[way.name]:.0f}" if way.name in speed and name == args.sets[0] else ""
+            lines.append(f"| {way.name} | {len(rows) or 'not run'} | {' | '.join(cell)} | {rate} |")
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _cell(rows: list[dict[str, Any]], measure: str) -> str:
+    """The mean over the seeds with Student's interval; of a single one, its own interval."""
+    if not rows:
+        return ""
+    values = [_value(row, measure) for row in rows]
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        low, high = _interval(rows[0], measure)
+        return f"{mean:.3f} ({low:.3f} to {high:.3f})"
+    return f"{mean:.3f} ± {STUDENT[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values)):.3f}"
+
+
+def _value(row: dict[str, Any], measure: str) -> float:
+    return 1 - row["recall_at_1pct_overkill"] if measure == "escape_at_1pct_overkill" else float(row[measure])
+
+
+def _interval(row: dict[str, Any], measure: str) -> tuple[float, float]:
+    if measure == "escape_at_1pct_overkill":
+        low, high = row["recall_at_1pct_overkill_ci"]
+        return 1 - high, 1 - low
+    low, high = row[f"{measure}_ci"]
+    return low, high
+
+
+def written(text: str) -> None:
+    """Put the tables between the marks of the page."""
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", "utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="The figures of docs/accuracy.md. Stop it when you like: it goes on.")
+    parser.add_argument("data", type=Path, help="folder that holds the data sets, each with its manifest.csv")
+    parser.add_argument("--work", type=Path, default=Path("accuracy"), help="what is done is kept here")
+    parser.add_argument("--sets", nargs="+", default=["bsdata", "deeppcb", "elpv"], help="folders of the data sets")
+    names = [way.name for way in WAYS]
+    parser.add_argument("--ways", nargs="+", default=names, choices=names, help="rows of the table")
+    parser.add_argument("--seeds", type=int, default=3, help="how often each model is made, 1 to 10")
+    parser.add_argument("--budget", type=float, default=40.0, help="minutes for each search of the recipe auto")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/accuracy.md")
+    parser.add_argument("--only-show", action="store_true", help="make nothing, show what is there")
+    args = parser.parse_args()
+    args.data, args.work = args.data.resolve(), args.work.resolve()
+    failed: list[str] = []
+    todo = [] if args.only_show else [cell for cell in cells(args) if cell.done() is None]
+    with tqdm(todo, unit="model") as bar:
+        for cell in bar:
+            label = f"{cell.data.name} {cell.way.name} seed {cell.seed}"
+            bar.set_description(label)
+            try:
+                fill(cell)
+            except subprocess.CalledProcessError as error:
+                failed.append(f"{label}: {error.stderr.strip()[-300:]}")
+            except LookupError as error:
+                failed.append(f"{label}: {error}")
+    text = table(args, rates(args))
+    print(text)
+    if args.write:
+        written(text)
+    print("\n".join(failed), file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
