@@ -1,5 +1,7 @@
 """OpenVINO scores each crop as it would alone, however a batch is shared out among the cores."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,3 +37,14 @@ def test_batches_that_overlap_get_each_their_own_scores() -> None:
 
     with ThreadPoolExecutor(backend.callers) as callers:
         assert all(callers.map(score, (8, 1, 7, 8, 2, 5, 1, 3)))
+
+
+def test_openvino_is_loaded_without_its_telemetry() -> None:
+    """Its sender works in a thread of its own as soon as openvino is imported."""
+    script = (
+        "import sys, threading, vision.backends.openvino\n"
+        "loaded = [name for name, module in sys.modules.items() if module and 'openvino_telemetry' in name]\n"
+        "sys.exit(str(loaded) if loaded or threading.active_count() > 1 else 0)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr

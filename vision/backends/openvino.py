@@ -1,16 +1,20 @@
 """OpenVINO on the CPU: in fp32, with bf16 arithmetic, or in INT8."""
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from inspection.errors import BackendError
 from inspection.frame import CropPixels
 from vision.classifier import expected, probability
+
+# Otherwise `import openvino` alone sends an event to its maker's statistics. Without the package it takes a stub.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino  # noqa: E402
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _MOST_STREAMS = 8
