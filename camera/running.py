@@ -2,9 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
 
 from camera.child import CLOSE_PATIENCE_S, Setup, main
 from camera.messages import Make, ToChild, ToParent, Wanted, receive, send
@@ -69,11 +68,11 @@ class Running:
 
     async def close(self) -> str:
         """Kill the child if it still runs, free everything; how it ended, for people. A cancellation waits for it."""
-        return await _to_the_end(self._end())
+        return await spawn.to_the_end(self._end())
 
     async def release(self) -> str:
         """As `close`, but the camera has a moment to give its device back: one that is killed may stay taken."""
-        return await _to_the_end(self._leave())
+        return await spawn.to_the_end(self._leave())
 
     async def _leave(self) -> str:
         try:
@@ -103,15 +102,6 @@ class Running:
             return "still in the kernel"
         self._process.close()
         return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-async def _to_the_end(work: Coroutine[Any, Any, str]) -> str:
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 async def _readable(fd: int) -> None:

@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from typing import Protocol
 
 from camera.process import CameraProcess
 from daemon.checks import public_key
@@ -14,6 +15,7 @@ from daemon.heard import Heard
 from daemon.ledger import Ledger
 from daemon.logs import Telling
 from daemon.model import Model, Models, Voice
+from daemon.shadow import Shadow
 from daemon.station import Station, StationSettings
 from daemon.tally import Tally
 from dashboard.serve import bind
@@ -30,7 +32,16 @@ from vision.backends.choose import open_backend
 from vision.batching import Batcher
 from vision.bundle import Bundle, Thresholds
 from vision.child import Opener
+from vision.priority import Pace
 from vision.worker import Worker
+
+
+class MakeModel(Protocol):
+    """Makes a model that is not running yet, whose worker will score with `bundle` at this `pace`."""
+
+    def __call__(
+        self, config: Config, bundle: Bundle, thresholds: Thresholds, metrics: Probe, *, pace: Pace = Pace.FULL
+    ) -> Model: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +65,18 @@ class Daemon:
     version: str
     models: Models
     origin: Origin
+    make_model: MakeModel
+    shadow: Shadow
     metrics: Heard
     records: Records
     units: tuple[Unit, ...]
     page: socket.socket
 
 
-def assemble(config: Config, *, page: socket.socket | None = None) -> Daemon:
-    """Construct the daemon; the caller holds the state directory. `page` is a bound socket, if there is one yet.
-
-    Raises ConfigError for what the configuration names and is not usable.
-    """
-    origin = at_start(config)
-    session = secrets.token_hex(4)
-    metrics = _metrics(config)
-    page = page or _bound(config)
-    models = Models(make_model(config, origin.bundle, origin.thresholds, metrics))
-    addresses = [Address(config.site, config.line, station) for station in config.stations]
-    records = Records(
-        config.state_dir / "outbox.sqlite",
-        config.mqtt,
-        config=config.records,
-        ack_topics=[address.ack for address in addresses],
-        # The line may have other daemons at this broker, but none with this station.
-        name=f"{addresses[0].client}-records",
-        probe=metrics,
-    )
-    shared = _Shared(config, session, models, metrics, records)
-    units = tuple(shared.unit(name, settings) for name, settings in config.stations.items())
-    return Daemon(config, session, version("linegate"), models, origin, metrics, records, units, page)
-
-
-def make_model(config: Config, bundle: Bundle, thresholds: Thresholds, metrics: Probe) -> Model:
-    """A model that is not running yet, whose worker will score with `bundle`."""
+def open_model(
+    config: Config, bundle: Bundle, thresholds: Thresholds, metrics: Probe, *, pace: Pace = Pace.FULL
+) -> Model:
+    """The MakeModel of every daemon: the worker's child opens the bundle's fastest backend, or the configured one."""
     voice, key = Voice(metrics), public_key(config)
 
     def opener(rules: Thresholds) -> Opener:
@@ -109,9 +99,37 @@ def make_model(config: Config, bundle: Bundle, thresholds: Thresholds, metrics: 
         probe=voice,
         model=bundle.model_id,
         hang_timeout_s=config.model.hang_timeout_s,
+        pace=pace,
     )
     batcher = Batcher(worker, max_batch=config.model.max_batch, max_waiting=config.model.max_waiting, probe=voice)
     return Model(bundle, thresholds, worker=worker, batcher=batcher, voice=voice, opener=opener)
+
+
+def assemble(config: Config, *, page: socket.socket | None = None, make_model: MakeModel = open_model) -> Daemon:
+    """Construct the daemon; the caller holds the state directory. `page` is a bound socket, if there is one yet.
+
+    Raises ConfigError for what the configuration names and is not usable.
+    """
+    origin = at_start(config)
+    session = secrets.token_hex(4)
+    metrics = _metrics(config)
+    page = page or _bound(config)
+    models = Models(make_model(config, origin.bundle, origin.thresholds, metrics))
+    addresses = [Address(config.site, config.line, station) for station in config.stations]
+    records = Records(
+        config.state_dir / "outbox.sqlite",
+        config.mqtt,
+        config=config.records,
+        ack_topics=[address.ack for address in addresses],
+        # The line may have other daemons at this broker, but none with this station.
+        name=f"{addresses[0].client}-records",
+        probe=metrics,
+    )
+    shadow = Shadow(config.state_dir, session, metrics)
+    shared = _Shared(config, session, models, shadow, metrics, records)
+    units = tuple(shared.unit(name, settings) for name, settings in config.stations.items())
+    program = version("linegate")
+    return Daemon(config, session, program, models, origin, make_model, shadow, metrics, records, units, page)
 
 
 def _metrics(config: Config) -> Heard:
@@ -153,6 +171,7 @@ class _Shared:
     config: Config
     session: str
     models: Models
+    shadow: Shadow
     metrics: Heard
     records: Records
 
@@ -205,6 +224,7 @@ class _Shared:
             teller=link,
             keeper=_Keeper(self.records, address),
             tally=Tally(),
+            onlooker=self.shadow,
             probe=self.metrics,
         )
         return Unit(name, settings, station, link, desk, cameras)

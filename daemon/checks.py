@@ -58,6 +58,7 @@ def surroundings(config: Config) -> None:
         for camera, kind in settings.cameras.items():
             if isinstance(kind, FolderConfig):
                 _readable(kind.path, f"stations.{station}.cameras.{camera}.path")
+    _readable(config.model.library, "model.library")
     _readable(config.mqtt.password_file, "mqtt.password_file")
     if config.mqtt.tls:
         for key in ("ca", "cert", "key"):

@@ -16,6 +16,7 @@ from daemon.commands import (
     rollback,
     run,
     schema,
+    shadow,
     snapshot,
     thresholds,
     train,
@@ -38,6 +39,7 @@ COMMANDS = (
     export,
     promote,
     rollback,
+    shadow,
 )
 
 

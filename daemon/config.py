@@ -73,6 +73,11 @@ class ModelConfig(Settings):
     max_batch: int = Field(8, ge=1, le=64, description="Most crops in one batch.")
     max_waiting: int = Field(256, ge=1, le=65536, description="Most crops waiting; beyond it: overload.")
     hang_timeout_s: float = Field(5.0, gt=0, le=600, description="A batch that takes longer is killed.")
+    library: Path | None = Field(
+        None,
+        description="Folder of bundles that the MQTT topic `…/command` may name; without it nothing listens there. "
+        "`linegate promote` may name any folder.",
+    )
     pass_below: float | None = Field(
         None, ge=0, le=1, description="PASS below this score; the bundle's own threshold when left out."
     )

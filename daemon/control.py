@@ -98,6 +98,9 @@ class Control:
             say(refused=str(refused))
         except (TimeoutError, ConnectionError):
             LOG.info("a command did not come")
+        except Exception:  # the outermost frame of a command: a fault of ours must not cost the line
+            LOG.exception("a command failed")
+            say(refused="an internal error; the daemon's log has it")
         finally:
             with suppress(ConnectionError):
                 writer.close()
@@ -108,7 +111,7 @@ class Control:
             async with asyncio.timeout(_PATIENCE_S):
                 line = await reader.readline()
             wish = json.loads(line)
-        except ValueError as error:  # no JSON, no UTF-8, or a line that is too long
+        except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, nested too deep, or too long a line
             raise ModelRefused("the command was not understood") from error
         if not isinstance(wish, dict) or wish.get("command") not in self._commands:
             raise ModelRefused(f"there is no such command; there are: {', '.join(self._commands)}")

@@ -9,6 +9,7 @@ import threading
 from collections import Counter as Tally
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from prometheus_client import (
     CollectorRegistry,
@@ -36,6 +37,8 @@ REFUSALS = (
     "flood",
     "not_triggered",
 )
+COMMANDS = ("promote", "rollback", "shadow")
+COMPARISONS = ("same", "candidate_passes", "candidate_fails", "dropped", "unscored")
 LOSSES = ("overflow", "damaged", "shutdown")
 OTHER = "other"
 
@@ -183,6 +186,11 @@ class Metrics(Probe):
         self._lost = counter("records_lost", "Records given up, by reason.", "reason")
         self._ready = gauge("ready", "1 while /readyz answers 200.")
         self._model = gauge("model_info", "The model in use; always 1.", "hash", "backend", "recipe")
+        self._asked = counter("commands", "Changes of the model that were asked for.", "command", "result")
+        self._shadow = gauge("shadow_info", "The candidate that scores in the shadow; 1 while there is one.", "hash")
+        self._compared = counter(
+            "shadow_parts", "Judged parts, by what the candidate in the shadow made of them.", "station", "result"
+        )
         gauge("build_info", "This program; always 1.", "version", "python").labels(
             version, platform.python_version()
         ).set(1)
@@ -195,6 +203,7 @@ class Metrics(Probe):
         self._queues = _Bounded((), room=64)
         self._children = _Bounded((), room=256)
         self._begin(cameras, deadlines, links)
+        self._begin_models(cameras)
 
     def _begin(
         self, cameras: Mapping[str, Sequence[str]], deadlines: Mapping[str, float], links: Sequence[str]
@@ -223,6 +232,12 @@ class Metrics(Probe):
         for reason in (Reason.WORKER_FAILED, Reason.WORKER_HUNG):
             self._restarts.labels(self._children("worker"), reason)
 
+    def _begin_models(self, stations: Collection[str]) -> None:
+        for command, result in product(COMMANDS, ("done", "refused")):
+            self._asked.labels(command, result)
+        for station, result in product(stations, COMPARISONS):
+            self._compared.labels(station, result)
+
     def render(self) -> bytes:
         """The text exposition, format 0.0.4, UTF-8."""
         return generate_latest(self._registry)
@@ -234,6 +249,20 @@ class Metrics(Probe):
         """Replaces the model named before."""
         self._model.clear()
         self._model.labels(bundle_hash, backend, recipe).set(1)
+
+    def asked(self, command: str, result: str) -> None:
+        """`command` is promote, rollback or shadow; `result` done or refused."""
+        self._asked.labels(command, result).inc()
+
+    def set_shadow(self, bundle_hash: str) -> None:
+        """The candidate that scores in the shadow; empty for none."""
+        self._shadow.clear()
+        if bundle_hash:
+            self._shadow.labels(bundle_hash).set(1)
+
+    def shadowed(self, station: str, result: str) -> None:
+        """`result` is one of COMPARISONS."""
+        self._compared.labels(station, result).inc()
 
     def set_ready(self, ready: bool) -> None:
         self._ready.set(ready)

@@ -87,6 +87,16 @@ class Model:
             scores.append(float(scored.scores.max()))
         return scores
 
+    def takes_as_long_as(self, other: "Model") -> bool:
+        """The same network on the same device: only its weights differ."""
+        ours, theirs = self.worker, other.worker
+        return (self.bundle.arch, ours.backend_name, ours.crop_shape, ours.max_batch) == (
+            other.bundle.arch,
+            theirs.backend_name,
+            theirs.crop_shape,
+            theirs.max_batch,
+        )
+
     def retune(self, thresholds: Thresholds) -> None:
         """Other thresholds, from the next verdict on, and for the golden check of the next child."""
         self.thresholds = thresholds
@@ -103,6 +113,7 @@ class Models:
     def swap(self, model: Model) -> Model:
         """Between two parts: those opened from now on are `model`'s. Answers the one before, whose parts go on."""
         before, self.live = self.live, model
+        model.worker.take_over(before.worker.latency if model.takes_as_long_as(before) else ())
         before.voice.heard = False
         model.voice.heard = True
         model.voice.latency_curve(model.worker.latency)

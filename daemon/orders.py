@@ -1,5 +1,6 @@
 """What may be asked of a running daemon, by name."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -7,21 +8,41 @@ from typing import Any
 
 from daemon.control import Command, Tell
 from daemon.promote import Promoter
+from daemon.shadow import Shadow
 from inspection.errors import ModelRefused
 
 
 class Orders:
     """The commands of the control socket."""
 
-    def __init__(self, promoter: Promoter) -> None:
+    def __init__(self, promoter: Promoter, shadow: Shadow) -> None:
         self._promoter = promoter
-        self.commands: Mapping[str, Command] = {"promote": self._promote, "rollback": self._rollback}
+        self._shadow = shadow
+        self.commands: Mapping[str, Command] = {
+            "promote": self._promote,
+            "rollback": self._rollback,
+            "shadow": self._begin_shadow,
+            "shadow_off": self._end_shadow,
+            "shadow_counts": self._shadow_counts,
+        }
 
     async def _promote(self, wish: Mapping[str, Any], tell: Tell) -> Mapping[str, Any]:
         return asdict(await self._promoter.promote(_bundle(wish), tell))
 
     async def _rollback(self, _wish: Mapping[str, Any], tell: Tell) -> Mapping[str, Any]:
         return asdict(await self._promoter.rollback(tell))
+
+    async def _begin_shadow(self, wish: Mapping[str, Any], tell: Tell) -> Mapping[str, Any]:
+        return {"candidate": await self._promoter.shadow(_bundle(wish), tell)}
+
+    async def _end_shadow(self, _wish: Mapping[str, Any], _tell: Tell) -> Mapping[str, Any]:
+        await self._promoter.shadow_off()
+        return {"candidate": ""}
+
+    async def _shadow_counts(self, _wish: Mapping[str, Any], _tell: Tell) -> Mapping[str, Any]:
+        candidate = self._shadow.candidate
+        await asyncio.to_thread(self._shadow.journal.flush)
+        return {"candidate": candidate.bundle.model_id if candidate else "", "counts": self._shadow.counts}
 
 
 def _bundle(wish: Mapping[str, Any]) -> Path:

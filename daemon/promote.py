@@ -6,26 +6,29 @@ of the old one has changed, and after it nothing can fail.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.assemble import Daemon, make_model
+from daemon.assemble import Daemon
 from daemon.checks import golden_gate, thresholds, usable
 from daemon.choice import Choice, Named, Shelf, named
 from daemon.config import Config
 from daemon.ledger import Ledger
-from daemon.model import Model
+from daemon.model import Model, recipe_key
 from inspection.errors import BundleError, CameraError, ConfigError, ModelRefused, NotScored, PictureError
+from inspection.frame import Frame
 from vision.bundle import Bundle, Thresholds, load_bundle
 from vision.golden import misjudged, refusal
+from vision.priority import Pace, may_step_forward
 
 LOG = logging.getLogger(__name__)
 
 Start = Callable[[str, Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 Tell = Callable[[str], None]
+Find = Callable[[], Bundle]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,15 @@ class Promoted:
 
     model: str
     before: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A bundle on the shelf, the thresholds that it will judge by, and the choice that it would be."""
+
+    bundle: Bundle
+    rules: Thresholds
+    choice: Choice
 
 
 class Promoter:
@@ -59,38 +71,66 @@ class Promoter:
 
         `tell` hears what is being done. Returns when the last part of the old model has its verdict.
         """
-        return await self._replace(f"the promotion of {path}", lambda: load_bundle(path), path, tell)
+        async with self._alone("promote", f"the promotion of {path}"):
+            return await self._replaced(lambda: load_bundle(path), path, tell)
 
     async def rollback(self, tell: Tell) -> Promoted:
         """Go back to the model before the last change; twice leads back again. Raises ModelRefused."""
-        before = self._choice.before
-        if before is None:
-            raise ModelRefused("there is no model to go back to: none was promoted yet")
-        return await self._replace("the rollback", lambda: self._shelf.take(before), before.source, tell)
+        async with self._alone("rollback", "the rollback"):
+            before = self._choice.before
+            if before is None:
+                raise ModelRefused("there is no model to go back to: none was promoted yet")
+            return await self._replaced(lambda: self._shelf.take(before), before.source, tell)
 
-    async def _replace(self, what: str, find: Callable[[], Bundle], source: Path, tell: Tell) -> Promoted:
+    async def shadow(self, path: Path, tell: Tell) -> str:
+        """Let the bundle at `path` score what is judged, without a say; its model id. Raises ModelRefused."""
+        async with self._alone("shadow", f"the start of {path} in the shadow"):
+            live = self._daemon.models.live
+            tell("checking the bundle")
+            checked = await asyncio.to_thread(self._checked, lambda: load_bundle(path), path)
+            if checked.bundle.hash == live.hash:
+                raise ModelRefused(f"{checked.bundle.model_id} is live: it would only agree with itself")
+            if recipe_key(checked.bundle.recipe) != live.recipe:
+                raise ModelRefused("its recipe is not that of the live model, so that it would need crops of its own")
+            await self._end_shadow()
+            tell(f"starting the worker of {checked.bundle.model_id}, with the time that the line leaves")
+            candidate = await self._proven(checked, Pace.IDLE)
+            self._daemon.shadow.begin(candidate)
+            return candidate.bundle.model_id
+
+    async def shadow_off(self) -> None:
+        """Let nothing score in the shadow. Raises ModelRefused."""
+        async with self._alone("shadow", "the end of the shadow"):
+            await self._end_shadow()
+
+    @asynccontextmanager
+    async def _alone(self, command: str, what: str) -> AsyncIterator[None]:
         if self._busy:
+            self._daemon.metrics.asked(command, "refused")
             raise ModelRefused(f"{self._busy} is under way; ask again when it has ended")
-        self._busy = what
+        self._busy, result = what, "refused"
         try:
-            return await self._replaced(find, source, tell)
+            yield
+            result = "done"
         except (BundleError, CameraError, ConfigError) as error:
             raise ModelRefused(str(error)) from error
         finally:
             self._busy = ""
+            self._daemon.metrics.asked(command, result)
 
-    async def _replaced(self, find: Callable[[], Bundle], source: Path, tell: Tell) -> Promoted:
+    async def _replaced(self, find: Find, source: Path, tell: Tell) -> Promoted:
         old = self._daemon.models.live
         tell("checking the bundle")
-        bundle, rules, choice = await asyncio.to_thread(self._checked, find, source, tell)
-        if bundle.hash == old.hash:
-            tell(f"{bundle.model_id} is live already: nothing was changed")
-            return Promoted(bundle.model_id, old.bundle.model_id)
-        tell(f"starting the worker of {bundle.model_id} beside that of {old.bundle.model_id}")
-        new = make_model(self._daemon.config, bundle, rules, self._daemon.metrics)
-        self._run(new)
+        checked = await asyncio.to_thread(self._checked, find, source)
+        choice, model = checked.choice, checked.bundle.model_id
+        if checked.bundle.hash == old.hash:
+            tell(f"{model} is live already: nothing was changed")
+            return Promoted(model, model)
+        if choice.before is None:
+            tell(f"there will be no way back to {old.bundle.model_id}: its folder was changed")
+        tell(f"starting the worker of {model} beside that of {old.bundle.model_id}")
+        new = await self._proven(checked, Pace.MODEST if may_step_forward() else Pace.FULL)
         try:
-            await self._proven(new)
             if new.recipe != old.recipe:
                 tell("the cameras make the crops of both recipes")
                 await self._make(old, new)
@@ -103,16 +143,16 @@ class Promoter:
                     await self._make(old)
             raise
         opened = self._swap(new, choice)
-        tell(f"{bundle.model_id} judges every part from now on")
+        tell(f"{model} judges every part from now on")
         await asyncio.gather(*(ledger.closed_until(number) for ledger, number in opened.items()))
         if new.recipe != old.recipe:
             with suppress(CameraError):
                 await self._make(new)
         await self._end(old)
-        await asyncio.to_thread(self._shelf.forget_others, choice.live, choice.before)
-        return Promoted(new.bundle.model_id, old.bundle.model_id)
+        await self._end_shadow()  # what it was compared with is gone
+        return Promoted(model, old.bundle.model_id)
 
-    def _checked(self, find: Callable[[], Bundle], source: Path, tell: Tell) -> tuple[Bundle, Thresholds, Choice]:
+    def _checked(self, find: Find, source: Path) -> _Checked:
         """Reads some 100 MB: in a thread. What it leaves on disk changes nothing yet."""
         config, choice, old = self._settings, self._choice, self._daemon.models.live
         found = find()
@@ -126,9 +166,9 @@ class Promoter:
         try:
             self._shelf.keep(old.bundle)
         except BundleError as error:
-            tell(f"there will be no way back to {old.bundle.model_id}: {error}")
+            LOG.warning("there will be no way back: %s", error)
             before = None
-        return bundle, rules, Choice(configured=configured, live=named(bundle, source), before=before)
+        return _Checked(bundle, rules, Choice(configured=configured, live=named(bundle, source), before=before))
 
     def _configured(self) -> Named:
         """What the configuration names now: its folder may have been written to."""
@@ -138,20 +178,20 @@ class Promoter:
         except BundleError:
             return self._choice.configured
 
-    async def _proven(self, new: Model) -> None:
-        """That its worker runs, has passed the golden parts, and that its recipe suits the cameras."""
-        await new.worker.settled.wait()
-        if not new.worker.ready.is_set():
-            raise ModelRefused(f"its worker did not start: {new.worker.failure}")
-        for unit in self._daemon.units:
-            for name, camera in unit.cameras.items():
-                frame = camera.picture()
-                if frame is None:
-                    continue
-                try:
-                    await asyncio.to_thread(new.bundle.recipe.crops, frame.pixels, frame.bit_depth)
-                except PictureError as error:
-                    raise ModelRefused(f"its recipe does not suit camera {unit.name}/{name}: {error}") from error
+    async def _proven(self, checked: _Checked, pace: Pace) -> Model:
+        """A model that runs, whose worker has passed the golden parts, and whose recipe suits the cameras."""
+        daemon, bundle = self._daemon, checked.bundle
+        model = daemon.make_model(daemon.config, bundle, checked.rules, daemon.metrics, pace=pace)
+        self._run(model)
+        try:
+            await _started(model)
+            for unit in daemon.units:
+                for name, camera in unit.cameras.items():
+                    await asyncio.to_thread(_suits, bundle, f"{unit.name}/{name}", camera.picture())
+        except BaseException:
+            await self._end(model)
+            raise
+        return model
 
     async def _still_ready(self, new: Model) -> None:
         """It may have been killed while its choice was written."""
@@ -198,8 +238,30 @@ class Promoter:
     def _run(self, model: Model) -> None:
         self._running[model] = [self._start("worker", model.worker.run()), self._start("batcher", model.batcher.run())]
 
+    async def _end_shadow(self) -> None:
+        candidate = self._daemon.shadow.end()
+        if candidate is not None:
+            await self._end(candidate)
+        await asyncio.to_thread(self._shelf.forget_others, self._choice.live, self._choice.before)
+
     async def _end(self, model: Model) -> None:
         tasks = self._running.pop(model)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+async def _started(model: Model) -> None:
+    await model.worker.settled.wait()
+    if not model.worker.ready.is_set():
+        raise ModelRefused(f"its worker did not start: {model.worker.failure}")
+
+
+def _suits(bundle: Bundle, camera: str, frame: Frame | None) -> None:
+    """That the recipe can make crops of what the camera has shown last. Raises ModelRefused."""
+    if frame is None:
+        return
+    try:
+        bundle.recipe.crops(frame.pixels, frame.bit_depth)
+    except PictureError as error:
+        raise ModelRefused(f"its recipe does not suit camera {camera}: {error}") from error

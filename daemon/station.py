@@ -15,7 +15,7 @@ from inspection.errors import NoImage, NotScored, StoreError
 from inspection.frame import CropPixels, Crops, Missed
 from inspection.part import Part, Trigger
 from inspection.probe import Probe
-from inspection.record import FrameFacts, Record
+from inspection.record import FrameFacts, Record, record_id
 from inspection.verdict import Outcome, Reason, Verdict
 from vision.bundle import Thresholds
 from vision.classifier import Scored
@@ -53,6 +53,12 @@ class Keeper(Protocol):
     async def kept(self, record: Record) -> None: ...
 
 
+class Onlooker(Protocol):
+    """Who may see what was judged, after everybody who waited for it. Returns at once."""
+
+    def judged(self, verdict: Verdict, captures: Sequence[Crops | Missed]) -> None: ...
+
+
 @dataclass(slots=True)
 class Inspection:
     """What is known of one part on its way."""
@@ -88,6 +94,7 @@ class Station:
         teller: Teller,
         keeper: Keeper,
         tally: Tally,
+        onlooker: Onlooker,
         probe: Probe,
     ) -> None:
         self.settings = settings
@@ -97,6 +104,7 @@ class Station:
         self._live = live
         self._teller = teller
         self._keeper = keeper
+        self._onlooker = onlooker
         self._probe = probe
         self._running: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -180,6 +188,7 @@ class Station:
         if not self._committed_first(verdict):
             self._keeper.keep(self._record(inspection, verdict, said=said))
         self.tally.closed(verdict, inspection.captures, seconds=inspection.stages["total"], said=said)
+        self._onlooker.judged(verdict, inspection.captures)
 
     def _time(self, inspection: Inspection, publish_began: float) -> None:
         now, part, stages = clock.monotonic(), inspection.part, inspection.stages
@@ -198,7 +207,7 @@ class Station:
     def _record(self, inspection: Inspection, verdict: Verdict, *, said: bool | None) -> Record:
         settings = self.settings
         return Record(
-            id=f"{settings.session}-{settings.name}-{verdict.part.seq}",
+            id=record_id(settings.session, verdict.part),
             session=settings.session,
             verdict=verdict,
             frames=tuple(FrameFacts.of(capture) for capture in inspection.captures),

@@ -13,6 +13,7 @@ from daemon import logs
 from daemon.assemble import Daemon, assemble
 from daemon.config import Config
 from daemon.control import Control
+from daemon.distant import Distant
 from daemon.lock import held
 from daemon.notify import Notifier
 from daemon.orders import Orders
@@ -81,16 +82,20 @@ class Supervisor:
 
             promoter = Promoter(daemon, start)
             promoter.begin()
+            orders = Orders(promoter, daemon.shadow)
+            if daemon.config.model.library is not None:
+                Distant(daemon, orders, daemon.config.model.library, start).listen()
             start("records", daemon.records.run())
             for unit in daemon.units:
                 start(f"link {unit.name}", unit.link.run())
                 for name, camera in unit.cameras.items():
                     free = unit.config.mode == "free_running"
                     start(f"camera {unit.name}/{name}", self._when_judged(camera) if free else camera.run())
+            start("shadow", daemon.shadow.run())
             start("page", serve(app, daemon.page))
             start("pulse", self._pulse(promoter.swapped))
             start("reload", self._reload(promoter, reread))
-            start("control", Control(daemon.config.state_dir, Orders(promoter).commands).run())
+            start("control", Control(daemon.config.state_dir, orders.commands).run())
             start("watchdog", self._watchdog.run())
             host, port = daemon.page.getsockname()[:2]
             LOG.info("model %s: %s", daemon.models.live.bundle.model_id, daemon.origin.why)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from inspection.frame import Crops, Missed
-from inspection.part import Label
+from inspection.part import Label, Part
 from inspection.verdict import Verdict
 
 
@@ -23,6 +23,11 @@ class FrameFacts:
         if isinstance(capture, Missed):
             return cls(capture.camera, capture.number, capture.captured, capture.source, None, capture.reason)
         return cls(capture.camera, capture.number, capture.captured, capture.source, capture.label)
+
+
+def record_id(session: str, part: Part) -> str:
+    """The name of a part's record: the same in every delivery, and in whatever else speaks of the part."""
+    return f"{session}-{part.station}-{part.seq}"
 
 
 @dataclass(frozen=True, slots=True)

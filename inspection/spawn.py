@@ -1,13 +1,16 @@
 """Child processes that leave signals to their parent and live no longer than it."""
 
+import asyncio
 import ctypes
 import multiprocessing.connection  # noqa: F401 - `join` would import it when files may have run out
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.context import SpawnProcess
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PARENTS = (signal.SIGINT, signal.SIGTERM)
@@ -28,6 +31,16 @@ def start(target: Callable[..., None], *args: Any, name: str) -> SpawnProcess:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; a cancellation waits for it, so that no child is left half ended."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def die_with(parent: int) -> None:

@@ -32,7 +32,8 @@ class StationLink:
     Each connection has a new client and a clean session: what was unacknowledged when a connection ended is
     never sent again, and a trigger that waited at the broker while we were away is never acted on.
     `on_trigger` is called on the event loop for each accepted trigger. With `triggers` None the station takes
-    none and does not subscribe.
+    none and does not subscribe. `on_command`, where it is set before `run`, is called for each message on the
+    command topic, which is not subscribed to otherwise.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class StationLink:
         self._connection: Connection | None = None
         self._state: tuple[State, str, str] = ("not_ready", "starting", "")
         self._beats = 0
+        self.on_command: Callable[[Incoming], None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -108,6 +110,8 @@ class StationLink:
             await connection.open()
             if self._desk is not None:
                 await connection.subscribe(self._address.trigger)
+            if self.on_command is not None:
+                await connection.subscribe(self._address.command)
             self._connection = connection
             self._probe.broker_connected(self._address.station, True)
             self._publish_state()
@@ -152,7 +156,16 @@ class StationLink:
             body = wire.encode_state(*self._state, session=self._session, utc=clock.utc())
             self._connection.publish(self._address.state, body, retain=True)
 
+    def answer_command(self, body: bytes) -> None:
+        """Publish on `…/command/result`; nothing is kept for later where the broker is away."""
+        if self._connection is not None:
+            self._connection.publish(self._address.command_result, body)
+
     def _incoming(self, message: Incoming) -> None:
+        if message.topic == self._address.command:
+            if self.on_command is not None:
+                self.on_command(message)
+            return
         if self._desk is None:
             return
         judged = self._desk.judge(message)

@@ -20,7 +20,17 @@ RETAINED = "retained"
 FLOOD = "flood"
 NOT_TRIGGERED = "not_triggered"
 
-_OWN_TOPICS = ("/trigger", "/verdict", "/refused", "/record", "/state", "/heartbeat", "/ack")
+_OWN_TOPICS = (
+    "/trigger",
+    "/verdict",
+    "/refused",
+    "/record",
+    "/state",
+    "/heartbeat",
+    "/ack",
+    "/command",
+    "/command/result",
+)
 
 
 class TriggerLimits(BaseModel):

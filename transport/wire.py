@@ -19,6 +19,8 @@ MIN_WINDOW_MS = 20
 MAX_WINDOW_MS = 60_000
 SEQ_WRAP = 99_999_999  # keeps the longest verdict at 254 bytes
 
+COMMANDS = ("promote", "rollback")
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 _ID = re.compile(r"[ !#-\[\]-~]{1,32}", re.ASCII)
 
@@ -74,6 +76,14 @@ class Address:
         return f"{self.prefix}/heartbeat"
 
     @property
+    def command(self) -> str:
+        return f"{self.prefix}/command"
+
+    @property
+    def command_result(self) -> str:
+        return f"{self.prefix}/command/result"
+
+    @property
     def ack(self) -> str:
         return f"{self.prefix}/ack"
 
@@ -87,6 +97,16 @@ class Request:
     window_ms: int | None
     sent: float | None
     session: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A well-formed command, not yet carried out. `bundle` is the plain name of a folder; `id` is echoed."""
+
+    name: str
+    bundle: str | None
+    id: str | None
+    session: str
 
 
 def _dump(value: Any) -> bytes:
@@ -268,3 +288,39 @@ def parse_ack(payload: bytes) -> str:
     if not isinstance(identity, str) or not 0 < len(identity) <= 128:
         raise WireError("id must be a record's id")
     return identity
+
+
+def parse_command(payload: bytes) -> Command:
+    """Read `…/command`. Unknown fields are ignored. Raises WireError."""
+    fields = _object(payload)
+    name, bundle, identity = fields.get("command"), fields.get("bundle"), fields.get("id")
+    if name not in COMMANDS:
+        raise WireError(f"command must be one of {', '.join(COMMANDS)}")
+    if name == "rollback":
+        bundle = None
+    elif not isinstance(bundle, str) or not re.fullmatch(NAME_PATTERN, bundle):
+        raise WireError("bundle must be the name of a folder: 1..64 of A-Z a-z 0-9 _ . -")
+    return Command(
+        name=name,
+        bundle=bundle,
+        id=None if identity is None else _text("id", identity),
+        session=_text("session", fields.get("session")),
+    )
+
+
+def encode_command_result(
+    name: str, identity: str | None, state: str, detail: str, model: str, *, session: str, utc: float
+) -> bytes:
+    """`state` is running, done or refused; `model` is the one that is live now."""
+    return _dump(
+        {
+            "v": VERSION,
+            "id": identity,
+            "command": name,
+            "state": state,
+            "detail": detail[:200],
+            "model": model,
+            "t": _millis(utc),
+            "session": session,
+        },
+    )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from inspection import clock
+from inspection import clock, spawn
 from inspection.errors import NotScored
 from inspection.frame import CropPixels
 from inspection.probe import Probe
@@ -18,6 +18,7 @@ from inspection.verdict import Reason
 from vision.arena import Arena
 from vision.child import Answer, Child, Failed, FromChild, Job, NotOpened, Opened, Opener
 from vision.latency import LatencyCurve
+from vision.priority import Pace, set_pace, step_forward
 
 PLACES = 2
 """Batches under way at most: one is computed, one lies ready so that the device does not wait for us."""
@@ -29,6 +30,7 @@ HEALTHY_S = 10.0
 RAISES_IN_A_ROW = 3
 STUCK_S = 2.0
 HANG_FACTOR = 10
+MODEST_FACTOR = 5
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,8 @@ class Worker:
     """One child, one device, one model.
 
     `state`, `failure` (why it is not ready, in words), `ready`, `backend_name` and `latency` are for reading.
-    `on_ready` and `on_lost` (with the reason for whoever waits) are called from the event loop.
+    `on_ready` and `on_lost` (with the reason for whoever waits) are called from the event loop. `pace`
+    is how much of the processor its children get.
     """
 
     def __init__(
@@ -67,11 +70,13 @@ class Worker:
         start_timeout_s: float = 60.0,
         hang_timeout_s: float = 5.0,
         back_off_s: Sequence[float] = BACK_OFF_S,
+        pace: Pace = Pace.FULL,
     ) -> None:
         """`crop_shape` is (channels, height, width); `model` the first 12 hex digits of the bundle's hash."""
         self.crop_shape = crop_shape
         self.max_batch = max_batch
         self.model = model
+        self.pace = pace
         self.state = State.STARTING
         self.failure = ""
         self.ready = asyncio.Event()
@@ -139,6 +144,18 @@ class Worker:
         """How the next child opens its backend; the one that runs is left alone."""
         self._opener = opener
 
+    def take_over(self, latency: Sequence[float]) -> None:
+        """The line's work is this worker's from now on.
+
+        `latency` is how long batches take where that is known better than from a warm-up beside a busy worker, which
+        is too long, so that parts would be refused for it; else empty.
+        """
+        if self.pace is not Pace.FULL and self.pid is not None:
+            step_forward(self.pid)
+        self.pace = Pace.FULL
+        if latency:
+            self.curve = LatencyCurve(latency)
+
     def submit(self, crops: Sequence[CropPixels], deadline: float) -> asyncio.Future[Answer]:
         """Hand a batch over: 1..max_batch crops of `crop_shape`, the earliest `deadline` among them.
 
@@ -163,6 +180,8 @@ class Worker:
         try:
             while True:
                 child = self._child = Child(self._opener, self._arena)
+                if child.pid is not None:
+                    set_pace(child.pid, self.pace)
                 why = NotScored(Reason.SHUTDOWN)
                 try:
                     why = await self._follow(child)
@@ -170,7 +189,7 @@ class Worker:
                 finally:
                     tries = 1 if clock.monotonic() - self._ready_since >= HEALTHY_S else tries + 1
                     self._lost(why, tries)
-                    code = await child.end()
+                    code = await spawn.to_the_end(child.end())
                 pause = self._back_off_s[min(tries, len(self._back_off_s)) - 1]
                 if self.state is State.MODEL_INVALID:
                     pause = self._back_off_s[-1]
@@ -185,8 +204,9 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._gone: asyncio.Future[NotScored] = loop.create_future()
         self._began, self._ready_since, self._raised, self.pid = clock.monotonic(), math.inf, 0, child.pid
-        late = NotScored(Reason.WORKER_FAILED, f"not ready after {self._start_timeout_s:g} s")
-        self._watch = loop.call_later(self._start_timeout_s, self._lose, late)
+        patience = self._start_timeout_s * (1 if self.pace is Pace.FULL else MODEST_FACTOR)
+        late = NotScored(Reason.WORKER_FAILED, f"not ready after {patience:g} s")
+        self._watch = loop.call_later(patience, self._lose, late)
         loop.add_reader(child.pipe.fileno(), self._read)
         try:
             return await self._gone

@@ -19,12 +19,17 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def progress(step: str) -> None:
+    """A step that the daemon begins."""
+    print(f"  {step}", file=sys.stderr, flush=True)
+
+
 def follow(args: argparse.Namespace, wish: Mapping[str, Any]) -> int:
     """Ask, show each step as it begins on standard error, and what came of it. Raises ModelRefused."""
     from daemon.asking import ask  # noqa: PLC0415 - `linegate --help` stays quick
     from daemon.config import load  # noqa: PLC0415
 
-    done = ask(load(args.config).state_dir, wish, lambda step: print(f"  {step}", file=sys.stderr, flush=True))
+    done = ask(load(args.config).state_dir, wish, progress)
     if args.json:
         print(json.dumps(done))
     else:

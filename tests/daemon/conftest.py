@@ -1,7 +1,7 @@
 """The seams of a station, each as a small honest stand-in that a test can steer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,6 +41,7 @@ class Line:
     disk_stalls: bool = False
     said: list[Verdict] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
+    seen: list[Verdict] = field(default_factory=list)
     shots: int = 0
 
     async def shoot(self, deadline: float) -> Crops:
@@ -67,6 +68,9 @@ class Line:
 
     def keep(self, record: Record) -> None:
         self.records.append(record)
+
+    def judged(self, verdict: Verdict, captures: Sequence[Crops | Missed]) -> None:
+        self.seen.append(verdict)
 
     async def kept(self, record: Record) -> None:
         if self.disk_stalls:
@@ -130,6 +134,7 @@ def bench() -> Callable[..., Bench]:
             teller=line,
             keeper=line,
             tally=Tally(),
+            onlooker=line,
             probe=metrics,
         )
         return Bench(line, station, metrics)

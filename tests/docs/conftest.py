@@ -42,4 +42,5 @@ def exposition() -> Exposition:
     metrics.latency_curve([0.01])
     metrics.queue_depth("inference", 1)
     metrics.set_model("0123456789ab", "onnx-cpu", "equalize_gradient")
+    metrics.set_shadow("ba9876543210")
     return Exposition(metrics.render().decode())

@@ -1,0 +1,67 @@
+"""Rows of JSON for people to review: bounded on disk and in memory, and nobody waits for the disk."""
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+LOG = logging.getLogger(__name__)
+
+MOST_BYTES = 4 << 20
+"""Of one file. When it is full it becomes the older one, in the place of the one before."""
+
+_MOST_WAITING = 1000
+_EVERY_S = 1.0
+
+
+class Journal:
+    """A file of JSON lines, and an older one beside it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)  # the oldest is given up
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Written within about a second, while `run` runs."""
+        self._waiting.append(json.dumps(row) + "\n")
+
+    async def run(self) -> None:
+        """Until cancelled; what waits then is still written."""
+        try:
+            while True:
+                await asyncio.sleep(_EVERY_S)
+                if self._waiting:
+                    await asyncio.to_thread(self.flush)
+        finally:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits. A disk that refuses costs these rows, with a word in the log."""
+        rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not rows:
+            return
+        try:
+            if self.file.exists() and self.file.stat().st_size >= MOST_BYTES:
+                self.file.replace(older(self.file))
+            with self.file.open("a", encoding="utf-8") as file:
+                file.writelines(rows)
+        except OSError as error:
+            LOG.warning("%s: %d rows were not written: %s", self.file, len(rows), error.strerror)
+
+
+def older(file: Path) -> Path:
+    return file.with_name(f"{file.name}.1")
+
+
+def read(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows, the oldest first. A row that a killed writer left half is passed over. Raises OSError."""
+    for part in (older(file), file):
+        if part.exists():
+            for line in part.read_text("utf-8").splitlines():
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue

@@ -1,0 +1,134 @@
+"""Models that are replaced on a running line: by the command line, over MQTT, and while the daemon is killed."""
+
+import json
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.conftest import BUNDLE, LINEGATE, PATIENCE_S, ROOT, Line, report, until
+
+PREFIX = "linegate/test/line1/press"
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another model by its hash, with another recipe: the same network."""
+    return like_the_first(tmp_path / "library" / "other")
+
+
+def like_the_first(path: Path) -> Path:
+    shutil.copytree(BUNDLE, path, ignore=shutil.ignore_patterns("demo"))
+    manifest = json.loads((path / "bundle.json").read_text())
+    manifest["recipe"]["resize"] += 1
+    (path / "bundle.json").write_text(json.dumps(manifest))
+    return path
+
+
+def linegate(line: Line, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [*LINEGATE, *words, "--config", str(line.folder / "config.yaml")]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
+
+
+def live(line: Line) -> str:
+    rows = line.get("/metrics")[1].splitlines()
+    (row,) = [row for row in rows if row.startswith("linegate_model_info{")]
+    return row.partition('hash="')[2][:12]
+
+
+def test_a_promotion_costs_no_part_and_a_rollback_neither(line: Line, other: Path) -> None:
+    line.start()
+    first = live(line)
+    plc = line.plc(60, 5)
+    until(lambda: line.metric("linegate_verdicts_total") > 5, "the line runs")
+
+    promoted = linegate(line, "promote", str(other), "--json")
+    back = linegate(line, "rollback")
+
+    told = report(plc)
+    assert (told["missing"], told["late"], told["duplicate"]) == (0, 0, 0), told
+    assert promoted.returncode == 0, promoted.stderr
+    second = json.loads(promoted.stdout)
+    assert second["before"] == first != second["model"]
+    assert "judges every part from now on" in promoted.stderr
+    assert back.stdout == f"{first} is live; before it {second['model']} was.\n"
+    assert line.metric("linegate_parts_captured_total") == line.metric("linegate_verdicts_total") == told["triggers"]
+    assert line.metric("linegate_commands_total", result="done") == 2
+
+
+def test_a_refused_promotion_ends_with_1_and_says_why(line: Line, other: Path) -> None:
+    (other / "golden" / "000-ok.jpg").unlink()
+    line.start()
+
+    refused = linegate(line, "promote", str(other))
+
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith(f"linegate: {other}/golden/000-ok.jpg: No such file")
+    assert line.metric("linegate_commands_total", result="refused") == 1
+    assert line.played(5, 10)["missing"] == 0
+
+
+def test_a_daemon_killed_in_the_middle_of_a_promotion_starts_with_one_of_the_two(line: Line, other: Path) -> None:
+    line.start()
+    first = live(line)
+    asking = threading.Thread(target=linegate, args=(line, "promote", str(other)))
+    asking.start()
+    until(lambda: any((line.folder / "state" / "models").glob("*")), "the bundle is being kept")
+
+    assert line.stop(signal.SIGKILL) == -signal.SIGKILL
+    asking.join(PATIENCE_S)
+
+    line.start()
+    assert live(line) == first
+    assert linegate(line, "promote", str(other)).returncode == 0
+    second = live(line)
+    assert second != first
+    assert line.stop(signal.SIGKILL) == -signal.SIGKILL
+    line.start()
+    assert live(line) == second
+    assert line.played(5, 10)["missing"] == 0
+
+
+@contextmanager
+def results(line: Line) -> Iterator["subprocess.Popen[str]"]:
+    words = ["mosquitto_sub", "-p", str(line.broker.port), "-t", f"{PREFIX}/command/result"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as hearing:
+        yield hearing
+        hearing.terminate()
+
+
+def asked(line: Line, hearing: "subprocess.Popen[str]", **fields: Any) -> dict[str, Any]:
+    """What came of a command."""
+    words = ["mosquitto_pub", "-p", str(line.broker.port), "-q", "1", "-t", f"{PREFIX}/command", "-m"]
+    subprocess.run([*words, json.dumps(fields)], check=True)
+    assert hearing.stdout is not None
+    while True:
+        told: dict[str, Any] = json.loads(hearing.stdout.readline())
+        if told["state"] != "running":
+            return told
+
+
+def test_over_mqtt_only_bundles_of_the_library_can_be_promoted(line: Line, other: Path) -> None:
+    like_the_first(line.folder / "elsewhere")
+    (other.parent / "link").symlink_to(line.folder / "elsewhere")
+    line.settings["model"]["library"] = str(other.parent)
+    line.start()
+    first = live(line)
+    with results(line) as hearing:
+        refused = asked(line, hearing, command="promote", bundle="other", session="00000000")
+        session = refused["session"]
+        assert (refused["state"], refused["model"]) == ("refused", first)
+        nothing = "no such bundle"
+        for bundle, why in {"../elsewhere": "name of a folder", "link": nothing, "none": nothing}.items():
+            refused = asked(line, hearing, command="promote", bundle=bundle, session=session, id="1")
+            assert why in refused["detail"]
+        done = asked(line, hearing, command="promote", bundle="other", session=session, id="17")
+        assert (done["state"], done["id"], done["command"]) == ("done", "17", "promote")
+        assert done["model"] == live(line) != first
+        assert asked(line, hearing, command="rollback", session=session)["model"] == first
