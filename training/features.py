@@ -24,9 +24,13 @@ def features_of(
     recipe: TrainingRecipe,
     file: Path,
     *,
+    quick: bool = False,
     quiet: bool = False,
 ) -> Features:
-    """What the recipe's trunk makes of every picture, in `file`, and of flipped ones beside it. Raises DataError."""
+    """What the recipe's trunk makes of every picture, in `file`, and of flipped ones beside it.
+
+    `quick` as for `trunk_features`. Raises DataError.
+    """
     tiles, _, size, _ = recipe.image.crop_shape
     channels, step = (256, 16) if recipe.unfreeze == "layer4" else (128, 8)
     shape = (len(samples), tiles, channels, size // step, size // step)
@@ -39,10 +43,10 @@ def features_of(
     with tqdm(total=len(samples), desc="features", unit="picture", disable=quiet) as bar:
         for crops in batches(samples, recipe.image, _BATCH):
             part = slice(done, done + len(crops))
-            values[part] = trunk_features(model, crops, recipe.image, recipe.unfreeze)
+            values[part] = trunk_features(model, crops, recipe.image, recipe.unfreeze, quick=quick)
             for view, (rows, columns) in zip(flipped, FLIPS, strict=False):
                 turned = np.ascontiguousarray(crops[..., ::rows, ::columns])
-                view[part] = trunk_features(model, turned, recipe.image, recipe.unfreeze)
+                view[part] = trunk_features(model, turned, recipe.image, recipe.unfreeze, quick=quick)
             done += len(crops)
             bar.update(len(crops))
     return Features(values, truth_of(samples).astype(np.int64), flipped)

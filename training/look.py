@@ -29,6 +29,6 @@ def look(model: ResNet18, pictures: Folded, candidate: Candidate, budget: Budget
 def _pooled(model: ResNet18, pictures: Folded, candidate: Candidate, budget: Budget) -> Pooled:
     parts = []
     for crops in batches(pictures.samples, candidate.image, _BATCH):
-        parts.append(pooled_features(model, trunk_features(model, crops, candidate.image)))
+        parts.append(pooled_features(model, trunk_features(model, crops, candidate.image, quick=True)))
         budget.did(len(crops) * candidate.cost)
     return np.concatenate(parts)

@@ -192,6 +192,18 @@ def test_flips_are_of_the_crop_that_the_network_sees(of_bright: tuple[Dataset, M
     assert np.allclose(seen.flipped[0], alone.values, atol=2e-2)
 
 
+def test_quick_features_are_those_of_float32_but_for_rounding(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
+    dataset, _ = of_bright
+    model = pretrained(str(IMAGENET))
+    recipe = TrainingRecipe(image=Recipe(geometry="squash", enhance="none", size=SIDE))
+
+    plain = features_of(model, dataset.samples[:4], recipe, tmp_path / "plain", quiet=True).values
+    quick = features_of(model, dataset.samples[:4], recipe, tmp_path / "quick", quick=True, quiet=True).values
+
+    assert quick.dtype == np.float32
+    assert np.abs(quick - plain).mean() < 0.02 * np.abs(plain).mean()
+
+
 def test_layer3_learns_where_it_is_asked_to(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
     dataset, _ = of_bright
     model = pretrained(str(IMAGENET))
