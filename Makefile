@@ -45,7 +45,7 @@ lint: .venv/.installed ## style, floors and types
 	.venv/bin/mypy
 
 bench: .venv/.installed .venv-run/.installed ## the measurements that the documents quote
-	@for b in station preprocess footprint; do echo "== bench/$$b.py"; .venv/bin/python bench/$$b.py || exit 1; done
+	@for b in station preprocess precision footprint; do echo "== bench/$$b.py"; .venv/bin/python bench/$$b.py || exit 1; done
 
 accuracy: .venv/.installed ## the tables of docs/accuracy.md, from DATA=folder of data sets; hours, goes on where it stopped
 	@[ -n "$(DATA)" ] || { echo "make accuracy DATA=folder: a folder of data sets, each a folder with a manifest.csv"; exit 1; }
