@@ -10,8 +10,10 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from inspection.errors import DataError
 from inspection.part import Label
 from training.dataset import Sample
+from training.decide import Achieved, achieved
 from training.metrics import Report, report
 from training.pictures import batches
+from training.targets import ScoredSplit, group_numbers
 from vision.bundle import Bundle, Thresholds
 from vision.classifier import Backend
 
@@ -33,6 +35,7 @@ class Evaluation:
     samples: tuple[Sample, ...]
     scores: NDArray[np.float64]
     report: Report
+    bounds: Achieved
     thresholds: Thresholds
 
     def mistakes(self, label: Label) -> list[Mistake]:
@@ -57,7 +60,9 @@ def evaluate(bundle: Bundle, backend: Backend, samples: Sequence[Sample], *, qui
     Raises DataError as `score` does.
     """
     values = score(bundle, backend, samples, quiet=quiet)
-    return Evaluation(tuple(samples), values, report(values, truth_of(samples), bundle.thresholds), bundle.thresholds)
+    truth, thresholds = truth_of(samples), bundle.thresholds
+    bounds = achieved(ScoredSplit(values, truth, group_numbers(samples)), thresholds, None, 0.0)
+    return Evaluation(tuple(samples), values, report(values, truth, thresholds), bounds, thresholds)
 
 
 def score(bundle: Bundle, backend: Backend, samples: Sequence[Sample], *, quiet: bool = False) -> NDArray[np.float64]:

@@ -16,6 +16,12 @@ _TITLES = {
     "overkill": "overkill (good parts rejected)",
 }
 
+_BOUNDS_HEAD = (
+    "  'at most' is the one-sided 95 % Clopper-Pearson bound; it takes pictures as independent. Those of a group",
+    "  are not: 'by groups' counts one group as one, where any of its pictures does it. test has chosen nothing.",
+    f"  {'':32}{'seen':>20}{'at most':>10}{'by groups':>20}{'at most':>10}{'target':>10}",
+)
+
 
 def report_lines(report: Report) -> list[str]:
     """The confusion matrix, then each measure with its 95 % interval."""
@@ -54,9 +60,7 @@ def decision_lines(decision: Decision) -> list[str]:
             f"thresholds by the scores of {decision.scored_by} on {decision.chosen_on}: "
             f"PASS below {thresholds.pass_below:.4f}, FAIL from {thresholds.fail_above:.4f} on, uncertain between"
         ),
-        "  'at most' is the one-sided 95 % Clopper-Pearson bound; it takes pictures as independent. Those of a group",
-        "  are not: 'by groups' counts one group as one, where any of its pictures does it. test has chosen nothing.",
-        f"  {'':32}{'seen':>20}{'at most':>10}{'by groups':>20}{'at most':>10}{'target':>10}",
+        *_BOUNDS_HEAD,
     ]
     chooser = "val" if decision.chosen_on == "val" else "held out"
     for split, found in ((chooser, decision.val), ("test", decision.test)):
@@ -67,6 +71,11 @@ def decision_lines(decision: Decision) -> list[str]:
     if decision.val.passes_nothing:
         lines.append("  No good picture would pass: the model does not tell good from bad well enough for this.")
     return lines
+
+
+def bound_lines(split: str, found: Achieved) -> list[str]:
+    """What the thresholds do to the pictures of one split, with the bounds."""
+    return [*_BOUNDS_HEAD, *_achieved_lines(split, found, None, None)]
 
 
 def _achieved_lines(split: str, found: Achieved, max_escape: float | None, max_overkill: float | None) -> list[str]:

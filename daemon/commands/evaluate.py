@@ -71,17 +71,18 @@ def _json(evaluation: "Evaluation", about: dict[str, str], worst: int) -> str:
         name: [{"path": m.sample.name, "score": m.score} for m in evaluation.mistakes(label)[:worst]]
         for name, label in (("worst_escapes", Label.NG), ("worst_overkill", Label.OK))
     }
-    return json.dumps({**evaluation.report.to_json(), **about, **mistakes})
+    return json.dumps({**evaluation.report.to_json(), "bounds": evaluation.bounds.to_json(), **about, **mistakes})
 
 
 def _text(evaluation: "Evaluation", about: dict[str, str], worst: int) -> str:
-    from training.text import mistake_lines, report_lines  # noqa: PLC0415
+    from training.text import bound_lines, mistake_lines, report_lines  # noqa: PLC0415
 
     report = evaluation.report
     return "\n".join(
         [
             f"model {about['model']} on {about['backend']}: split {about['split']}, {report.n_ok} ok, {report.n_ng} ng",
             *report_lines(report),
+            *bound_lines(about["split"], evaluation.bounds),
             *mistake_lines("escapes (score, picture, defect)", evaluation.mistakes(Label.NG), worst),
             *mistake_lines("overkill (score, picture)", evaluation.mistakes(Label.OK), worst),
         ]

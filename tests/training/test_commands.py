@@ -175,12 +175,13 @@ def test_evaluate_prints_one_json_object_with_the_agreed_keys(
 
     facts = json.loads(capsys.readouterr().out)
     assert code == 0
-    told = trained.bundle.metrics["test"]
+    told, told_bounds = trained.bundle.metrics["test"], trained.bundle.metrics["decision"]["test"]
     assert facts["n_ok"] == 5
     assert facts["n_ng"] == 3
     for name in ("accuracy", "auroc", "average_precision", "recall_at_1pct_overkill", "escape", "overkill"):
         assert facts[name] == pytest.approx(told[name])
         assert facts[f"{name}_ci"] == pytest.approx(told[f"{name}_ci"])
+    assert facts["bounds"] == told_bounds
     assert facts["model"] == trained.bundle.model_id
     assert facts["backend"].startswith("onnx-cpu")
 
@@ -204,6 +205,7 @@ def test_evaluate_lists_the_worst_mistakes_and_draws_what_was_asked_for(
 
     out = capsys.readouterr().out
     assert "the worst 2" in out
+    assert "all: uncertain of the good" in out
     for name in ("scores.png", "roc.png"):
         assert (tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG")
 
