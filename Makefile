@@ -25,7 +25,7 @@ endef
 export need_python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench accuracy drill-systemd install uninstall clean
+.PHONY: help run test lint bench accuracy drill-swap drill-systemd install uninstall clean
 # Never half an environment: a target whose recipe failed is no target.
 .DELETE_ON_ERROR:
 
@@ -50,6 +50,9 @@ bench: .venv/.installed .venv-run/.installed ## the measurements that the docume
 accuracy: .venv/.installed ## the tables of docs/accuracy.md, from DATA=folder of data sets; hours, goes on where it stopped
 	@[ -n "$(DATA)" ] || { echo "make accuracy DATA=folder: a folder of data sets, each a folder with a manifest.csv"; exit 1; }
 	.venv/bin/python bench/accuracy.py $(DATA) --write $(ARGS)
+
+drill-swap: .venv/.installed ## replace the model 200 times on a running line (ARGS=...)
+	.venv/bin/python -m tests.end_to_end.drill $(ARGS)
 
 drill-systemd: .venv/.installed ## boot a real systemd in a container and break the unit in it (root)
 	.venv/bin/python tests/systemd/drill.py

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspection.part import Label
+from inspection.verdict import Outcome
 from vision.bundle import Bundle, GoldenPart, Thresholds
 from vision.classifier import Backend
 
@@ -35,10 +36,9 @@ def misjudged(
     """
     given = [part.score for part in bundle.golden] if scores is None else scores
     return [
-        f"{part.path.name} ({part.label}, score {score:.4f}) would {'PASS' if passes else 'FAIL'}"
+        f"{part.path.name} ({part.label}, score {score:.4f}) would be {_outcome(score, thresholds)}"
         for part, score in zip(bundle.golden, given, strict=True)
-        if _right(part, part.score < bundle.thresholds.pass_below)
-        and not _right(part, passes := bool(score < thresholds.pass_below))
+        if _right(part, part.score, bundle.thresholds) and not _right(part, score, thresholds)
     ]
 
 
@@ -51,5 +51,11 @@ def refusal(wrong: Sequence[str], thresholds: Thresholds) -> str:
     )
 
 
-def _right(part: GoldenPart, passes: bool) -> bool:
-    return passes is (part.label is Label.OK)
+def _outcome(score: float, thresholds: Thresholds) -> Outcome:
+    if not np.isfinite(score):
+        return Outcome.NO_VERDICT
+    return Outcome.PASS if score < thresholds.pass_below else Outcome.FAIL
+
+
+def _right(part: GoldenPart, score: float, thresholds: Thresholds) -> bool:
+    return _outcome(score, thresholds) is (Outcome.PASS if part.label is Label.OK else Outcome.FAIL)

@@ -43,11 +43,12 @@ class Line:
     records: list[Record] = field(default_factory=list)
     seen: list[Verdict] = field(default_factory=list)
     shots: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def shoot(self, deadline: float) -> Crops:
         self.shots += 1
         if self.capture is None:
-            await asyncio.Event().wait()
+            await self.arrived.wait()
         if isinstance(self.capture, Missed):
             raise NoImage(self.capture)
         assert self.capture is not None
@@ -100,6 +101,7 @@ class Bench:
     line: Line
     station: Station
     metrics: Metrics
+    live: Judged
     triggers: int = 0
 
     def trigger(self, window: float = 5.0) -> None:
@@ -124,20 +126,20 @@ def bench() -> Callable[..., Bench]:
 
     def build(*, max_open: int = 64, require_record: bool = False, window: float = 5.0, cameras: int = 1) -> Bench:
         line = Line()
-        model = Judged(line)
         metrics = Metrics(cameras={"s": (CAMERA,)}, deadlines={"s": window})
         station = Station(
             StationSettings("s", "5e551011", window, require_record, "c" * 12),
             ledger=Ledger("s", max_open=max_open, margin=0.02, probe=metrics),
             cameras=(line,) * cameras,
-            live=lambda: model,
+            live=lambda: made.live,
             teller=line,
             keeper=line,
             tally=Tally(),
             onlooker=line,
             probe=metrics,
         )
-        return Bench(line, station, metrics)
+        made = Bench(line, station, metrics, Judged(line))
+        return made
 
     return build
 

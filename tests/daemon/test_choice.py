@@ -114,7 +114,7 @@ def test_a_copy_that_was_damaged_is_made_again(tmp_path: Path, first: Bundle) ->
 
 
 def test_thresholds_that_misjudge_golden_parts_do_not_start(tmp_path: Path, first: Bundle) -> None:
-    with pytest.raises(ConfigError, match=r"model.pass_below.*001-ng.png \(ng, score 0.8000\) would PASS"):
+    with pytest.raises(ConfigError, match=r"model.pass_below.*001-ng.png \(ng, score 0.8000\) would be PASS"):
         at_start(configured(tmp_path, first.path, pass_below=0.9, fail_above=0.95))
-    with pytest.raises(ConfigError, match=r"000-ok.png \(ok, score 0.2000\) would FAIL"):
+    with pytest.raises(ConfigError, match=r"000-ok.png \(ok, score 0.2000\) would be FAIL"):
         at_start(configured(tmp_path, first.path, pass_below=0.1))

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from inspection.frame import Missed
 from inspection.part import Label
 from inspection.verdict import Outcome, Reason
 from tests.daemon.conftest import Bench, crops
+from vision.bundle import Thresholds
 
 Builder = Callable[..., Bench]
 
@@ -155,6 +157,32 @@ async def test_a_picture_that_comes_after_its_deadline_is_never_told_as_pass(ben
     (verdict,) = await line.verdicts(1)
     assert verdict.outcome is Outcome.NO_VERDICT
     assert line.line.records[0].said is False
+
+
+async def test_a_part_is_judged_by_the_model_that_was_live_when_it_was_opened(bench: Builder) -> None:
+    line = bench()
+    line.line.capture = None
+    line.trigger()
+    before = line.live
+    line.live = replace(before, hash="n" * 64, thresholds=Thresholds(0.0, 0.0))
+    line.line.capture = crops()
+    line.trigger()
+    await line.verdicts(1)
+    line.line.arrived.set()
+
+    verdicts = await line.verdicts(2)
+    assert {(v.part.seq, v.outcome) for v in verdicts} == {(1, Outcome.PASS), (2, Outcome.FAIL)}
+    assert {record.verdict.part.seq: record.model_hash[0] for record in line.line.records} == {1: "m", 2: "n"}
+
+
+async def test_a_picture_of_which_the_models_recipe_makes_nothing_is_a_decode_error(bench: Builder) -> None:
+    line = bench()
+    line.line.capture = replace(crops(), pixels={}, unmade={"recipe": "too small"})
+
+    line.trigger()
+
+    (verdict,) = await line.verdicts(1)
+    assert (verdict.outcome, verdict.reason, verdict.detail) == (Outcome.NO_VERDICT, Reason.DECODE_ERROR, "too small")
 
 
 async def test_a_part_with_two_cameras_needs_both(bench: Builder) -> None:

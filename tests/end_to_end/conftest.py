@@ -114,11 +114,11 @@ class Line:
         assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
 
-    def plc(self, triggers: int, rate: float) -> "subprocess.Popen[str]":
+    def plc(self, triggers: int, rate: float, deadline_ms: int = 8000) -> "subprocess.Popen[str]":
         prefix = "linegate/test/line1/press"
-        words = ["--prefix", prefix, "--triggers", str(triggers), "--rate", str(rate), "--deadline-ms", "8000"]
+        words = ["--prefix", prefix, "--triggers", str(triggers), "--rate", str(rate)]
         return subprocess.Popen(
-            [*LINEGATE, "plc", "--port", str(self.broker.port), *words, "--json"],
+            [*LINEGATE, "plc", "--port", str(self.broker.port), *words, "--deadline-ms", str(deadline_ms), "--json"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,

@@ -86,3 +86,29 @@ def test_a_station_name_is_one_topic_level(name: str) -> None:
 def test_an_ack_without_a_records_id_is_refused(body: bytes) -> None:
     with pytest.raises(wire.WireError):
         wire.parse_ack(body)
+
+
+def test_a_command_is_read_and_what_came_of_it_is_told(lab: "Lab") -> None:
+    read = wire.parse_command(b'{"command":"promote","bundle":"raceway-2","session":"154f91b0","id":"17","more":1}')
+    assert read == wire.Command("promote", "raceway-2", "17", "154f91b0")
+    assert wire.parse_command(b'{"command":"rollback","bundle":5,"session":"s"}').bundle is None
+    said = json.loads(wire.encode_command_result("promote", "17", "done", "x" * 300, "m", session="s", utc=1.0))
+    assert (said["v"], said["id"], said["state"], len(said["detail"])) == (1, "17", "done", 200)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"command": "reboot"},
+        {"command": ["promote"]},
+        {"command": "promote"},
+        *({"command": "promote", "bundle": name} for name in ("", "..", "../b", "/b", "a/b", ".b", "b\n", "x" * 65, 5)),
+        {"command": "promote", "bundle": "b", "session": None},
+        {"command": "promote", "bundle": "b", "id": 5},
+        {"command": "rollback", "session": ""},
+    ],
+)
+def test_a_command_that_is_not_one_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(wire.WireError):
+        wire.parse_command(json.dumps({"session": "s", **fields}).encode())
