@@ -18,7 +18,7 @@ from daemon.checks import golden_gate, surroundings, thresholds, usable
 from daemon.config import Config
 from inspection import clock
 from inspection.errors import BundleError, ConfigError, ModelRefused
-from vision.bundle import MANIFEST, Bundle, Thresholds, load_bundle
+from vision.bundle import MANIFEST, SIGNATURE, Bundle, Thresholds, load_bundle
 
 FILE = "model.json"
 SHELF = "models"
@@ -136,7 +136,7 @@ class Shelf:
         """A copy of the bundle, verified. Raises ModelRefused or BundleError."""
         place = self._folder / bundle.model_id
         try:
-            if self._holds(place, bundle.hash):
+            if self._holds(place, bundle):
                 return load_bundle(place)
             shutil.rmtree(place, ignore_errors=True)
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -170,11 +170,17 @@ class Shelf:
                 shutil.rmtree(folder, ignore_errors=True)
 
     @staticmethod
-    def _holds(place: Path, wanted: str) -> bool:
+    def _holds(place: Path, wanted: Bundle) -> bool:
+        """A copy from before it was signed will not do."""
         try:
-            return load_bundle(place).hash == wanted
+            return load_bundle(place).hash == wanted.hash and _signature(place) == _signature(wanted.path)
         except BundleError:
             return False
+
+
+def _signature(bundle: Path) -> bytes:
+    file = bundle / SIGNATURE
+    return file.read_bytes() if file.is_file() else b""
 
 
 def _copy(source: Path, to: Path) -> None:
