@@ -167,8 +167,12 @@ class Child:
 
     def __init__(self, opener: Opener, arena: Arena) -> None:
         self.pipe, theirs = multiprocessing.Pipe()
-        with theirs:
-            self._process = spawn.start(serve, opener, arena, theirs, os.getpid(), name="linegate-worker")
+        try:
+            with theirs:
+                self._process = spawn.start(serve, opener, arena, theirs, os.getpid(), name="linegate-worker")
+        except OSError:
+            self.pipe.close()
+            raise
         self.pid = self._process.pid
 
     def send(self, job: Job) -> None:

@@ -1,10 +1,13 @@
 """How much of the processor a worker gets while another one works for the line."""
 
+import logging
 import os
 import resource
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
+
+LOG = logging.getLogger(__name__)
 
 _MODEST = 10  # a tenth of the time where the live worker wants all of it
 _CAP_SYS_NICE = 1 << 23  # linux/capability.h
@@ -35,8 +38,13 @@ def step_forward(pid: int) -> None:
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(FileNotFoundError, ProcessLookupError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(ProcessLookupError):
+            try:
                 os.setpriority(os.PRIO_PROCESS, int(thread.name), ours)
+            except ProcessLookupError:
+                continue
+            except PermissionError as error:  # in a container the privilege may be one in name only
+                LOG.warning("worker %d stays at its low priority: %s", pid, error.strerror)
+                return
 
 
 def may_step_forward() -> bool:

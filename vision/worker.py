@@ -92,6 +92,7 @@ class Worker:
         self._start_timeout_s = start_timeout_s
         self._hang_timeout_s = hang_timeout_s
         self._back_off_s = tuple(back_off_s)
+        self._arena: Arena | None = None
         self._flights: list[_Flight] = []
         self._jobs = 0
         self._raised = 0
@@ -162,6 +163,7 @@ class Worker:
         Only while `ready` is set and fewer than PLACES batches are under way. The future raises NotScored.
         """
         place = next(place for place in range(PLACES) if all(place != f.job.place for f in self._flights))
+        assert self._arena is not None
         for slot, crop in zip(self._arena.slots[place], crops, strict=False):
             slot[:] = crop
         self._jobs += 1
@@ -175,21 +177,21 @@ class Worker:
 
     async def run(self) -> None:
         """Keep a child running until cancelled. Returns only by cancellation."""
-        self._arena = Arena((PLACES, self.max_batch, *self.crop_shape))
         tries = 0
         try:
             while True:
-                child = self._child = Child(self._opener, self._arena)
-                if child.pid is not None:
-                    set_pace(child.pid, self.pace)
-                why = NotScored(Reason.SHUTDOWN)
+                child, code, why = None, None, NotScored(Reason.SHUTDOWN)
                 try:
+                    child = self._start()
                     why = await self._follow(child)
                     child.kill()
+                except OSError as error:  # the machine is out of processes, files or memory
+                    why = NotScored(Reason.WORKER_FAILED, f"its process cannot be started: {error.strerror}")
                 finally:
                     tries = 1 if clock.monotonic() - self._ready_since >= HEALTHY_S else tries + 1
                     self._lost(why, tries)
-                    code = await spawn.to_the_end(child.end())
+                    if child is not None:
+                        code = await spawn.to_the_end(child.end())
                 pause = self._back_off_s[min(tries, len(self._back_off_s)) - 1]
                 if self.state is State.MODEL_INVALID:
                     pause = self._back_off_s[-1]
@@ -197,7 +199,17 @@ class Worker:
                 self._probe.child_restarted("worker", str(why.reason))
                 await asyncio.sleep(pause)
         finally:
-            self._arena.close()
+            if self._arena is not None:
+                self._arena.close()
+
+    def _start(self) -> Child:
+        self._ready_since = math.inf
+        if self._arena is None:
+            self._arena = Arena((PLACES, self.max_batch, *self.crop_shape))
+        child = self._child = Child(self._opener, self._arena)
+        if child.pid is not None:
+            set_pace(child.pid, self.pace)
+        return child
 
     async def _follow(self, child: Child) -> NotScored:
         """Serve through this child for as long as it can go on; why it cannot."""

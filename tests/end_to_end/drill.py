@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ def _drilled(line: Line, args: argparse.Namespace) -> dict[str, Any]:
     try:
         plc = line.plc(10**7, args.rate, args.deadline_ms)
         until(lambda: line.metric("linegate_verdicts_total") > args.rate, "the line runs")
-        times = [_swapped(line, other if turn % 2 == 0 else BUNDLE) for turn in tqdm(range(args.swaps), unit="swap")]
+        times: list[float] = []
+        with suppress(KeyboardInterrupt):  # sent to this process alone, it ends the drill with what was done so far
+            times.extend(_swapped(line, (other, BUNDLE)[n % 2]) for n in tqdm(range(args.swaps), unit="swap"))
         plc.send_signal(signal.SIGINT)
         report = json.loads(plc.communicate(timeout=120)[0])
         captured = line.metric("linegate_parts_captured_total")
@@ -65,7 +68,7 @@ def _drilled(line: Line, args: argparse.Namespace) -> dict[str, Any]:
     rows = sorted((json.loads(row) for row in records.read_text().splitlines()), key=lambda row: row["seq"])
     return {
         **report,
-        "swaps": args.swaps,
+        "swaps": len(times),
         "swap_s": [round(min(times), 2), round(sorted(times)[len(times) // 2], 2), round(max(times), 2)],
         "unbalanced": captured - verdicts,
         "models": Counter(row["model"] for row in rows),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -31,6 +32,10 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def open_files() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
 
 
 def pid_of(bench: Bench) -> int:
@@ -73,6 +78,20 @@ async def test_a_killed_child_costs_what_it_computed_and_what_waited_and_is_rest
     held.off()
     assert await bench.score(51) == pytest.approx([51])
     assert bench.heard.restarts == ["worker_failed"]
+
+
+async def test_a_machine_out_of_files_costs_a_worker_and_not_the_daemon(start: Start, until: Until) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    await start()  # what Python opens once is open
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files() + 2, hard))
+    try:
+        bench = await start(ready=False)
+        await bench.worker.settled.wait()
+        assert "its process cannot be started: Too many open files" in bench.worker.failure
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await until(bench.worker.ready.is_set)
+    assert await bench.score(51) == pytest.approx([51])
 
 
 async def test_a_child_that_dies_in_a_batch_is_restarted(start: Start) -> None:
