@@ -122,7 +122,8 @@ def require_classes(dataset: Dataset, split: Split) -> tuple[Sample, ...]:
         if not any(s.label is label for s in samples):
             raise DataError(
                 f"{dataset.source}: split '{split}' holds no picture labelled {label.value};"
-                " add some, or leave the column 'split' out to have one made"
+                " add some, or leave the column 'split' out to have one made; where there are good ones alone,"
+                " train --recipe ok-only"
             )
     return samples
 
@@ -201,8 +202,10 @@ def _read_folders(data: Path) -> Dataset:
     samples: list[Sample] = []
     for label in Label:
         folder = data / label.value
+        if not folder.is_dir() and label is Label.NG:
+            continue
         if not folder.is_dir():
-            raise DataError(f"{data}: no folder {label.value}/ in it; a model needs good and bad pictures")
+            raise DataError(f"{data}: no folder {label.value}/ in it; a model needs good pictures")
         names = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not names:
             raise DataError(f"{folder}: no picture in it ({', '.join(sorted(SUFFIXES))})")

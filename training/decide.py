@@ -192,11 +192,11 @@ def clear_of(scores: Numbers, thresholds: Thresholds) -> NDArray[np.bool_]:
 
     A golden part gates backends: its verdict must not hang on rounding.
     """
-    edges = _logit(np.array([thresholds.pass_below, thresholds.fail_above]))
-    return np.asarray(np.abs(_logit(scores)[:, None] - edges).min(axis=1) > _CLEAR)
+    edges = logit(np.array([thresholds.pass_below, thresholds.fail_above]))
+    return np.asarray(np.abs(logit(scores)[:, None] - edges).min(axis=1) > _CLEAR)
 
 
-def _logit(probability: Numbers) -> Numbers:
+def logit(probability: Numbers) -> Numbers:
     """Finite also at 0 and 1."""
     inside = np.clip(probability, 1e-12, 1 - 1e-12)
     return np.log(inside) - np.log1p(-inside)

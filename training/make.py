@@ -159,7 +159,7 @@ def finish(
                 },
             },
             data_hash=dataset.digest(),
-            golden=[(_picture_to_copy(s, Path(scratch)), s.label, score) for s, score in golden],
+            golden=[(picture_to_copy(s, Path(scratch)), s.label, score) for s, score in golden],
             golden_crops=[crops_of(sample, recipe.image) for sample, _ in golden],
             scores={**scored.stored("val"), **(scored_test.stored("test") if scored_test else {})},
         )
@@ -196,7 +196,7 @@ def _probability(margin: Scores, temperature: float) -> Scores:
     return 1 / (1 + np.exp(-margin / temperature))
 
 
-def _picture_to_copy(sample: Sample, scratch: Path) -> Path:
+def picture_to_copy(sample: Sample, scratch: Path) -> Path:
     """The picture's own file where a bundle may hold its kind, else the same pixels as PNG."""
     if sample.path.suffix.lower() in _COPIED:
         return sample.path

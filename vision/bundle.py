@@ -20,7 +20,7 @@ from inspection.part import Label
 from vision import signature
 from vision.certificate import Certificate
 from vision.recipe import Recipe
-from vision.weights import Tensors, parsed, read_weights
+from vision.weights import Arch, Tensors, parsed, read_weights
 
 MANIFEST = "bundle.json"
 WEIGHTS = "weights.safetensors"
@@ -66,7 +66,7 @@ class Bundle:
     """
 
     path: Path
-    arch: str
+    arch: Arch
     classes: tuple[str, ...]
     recipe: Recipe
     thresholds: Thresholds
@@ -90,9 +90,9 @@ class Bundle:
     def tensors(self) -> Tensors:
         """float32 arrays by torchvision's names, read and verified anew at each call. Raises BundleError.
 
-        P(defect) = softmax(logits / temperature)[1].
+        P(defect) = softmax(logits / temperature)[1]; of a resnet18-bank, see `vision.bank`.
         """
-        return read_weights(self._unchanged(WEIGHTS, self.weights_hash), self.path / WEIGHTS)
+        return read_weights(self._unchanged(WEIGHTS, self.weights_hash), self.path / WEIGHTS, self.arch)
 
     def int8(self) -> bytes:
         """The network in INT8, verified anew, for `vision.int8`. Raises BundleError where there is none."""
@@ -156,7 +156,7 @@ class _Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     version: Literal[1] = Field(alias="schema")
-    arch: Literal["resnet18"]
+    arch: Arch
     classes: tuple[Literal["ok"], Literal["ng"]]
     recipe: Recipe
     thresholds: _Thresholds

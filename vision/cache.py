@@ -33,7 +33,11 @@ def graph_bytes(bundle: Bundle, cache_dir: Path | None) -> bytes:
 
 
 def _built(bundle: Bundle) -> bytes:
-    from vision.graph import build_graph  # noqa: PLC0415 - a start on a warm cache needs no onnx in memory
+    if bundle.arch == "resnet18-bank":
+        from vision.bank import build_bank_graph  # noqa: PLC0415 - a start on a warm cache needs no onnx in memory
+
+        return bytes(build_bank_graph(bundle).SerializeToString())
+    from vision.graph import build_graph  # noqa: PLC0415
 
     return bytes(build_graph(bundle).SerializeToString())
 

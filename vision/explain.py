@@ -17,6 +17,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from inspection.errors import BackendError
 from inspection.frame import Pixels
+from vision.bank import build_bank_graph
 from vision.bundle import Bundle
 from vision.classifier import probability
 from vision.enhance import Image, Region, checked, eight_bits
@@ -79,7 +80,12 @@ class Explainer:
 
 
 def mapping_graph(bundle: Bundle) -> Any:
-    """`build_graph` with one output more: `map`, float32 [N, 1, rows, columns], whose mean is the margin."""
+    """`build_graph` with one output more: `map`, float32 [N, 1, rows, columns], whose mean is the margin.
+
+    A bank has its own: how strange each place is, with no mean that says anything.
+    """
+    if bundle.arch == "resnet18-bank":
+        return build_bank_graph(bundle)
     model = build_graph(bundle)
     graph = model.graph
     (pool,) = (node for node in graph.node if node.op_type == "GlobalAveragePool")

@@ -28,6 +28,14 @@ Layers = dict[str, Layer]
 
 def folded_layers(tensors: Tensors, recipe: Recipe, temperature: float) -> Layers:
     """The network from uint8 crops to margin / temperature."""
+    layers = folded_trunk(tensors, recipe)
+    # softmax(z / T)[1] of two classes = sigmoid((z1 - z0) / T)
+    weight, bias = (tensors[f"fc.{part}"].astype(np.float64) / temperature for part in ("weight", "bias"))
+    return layers | {"fc": Layer(weight[1:] - weight[:1], bias[1:] - bias[:1])}
+
+
+def folded_trunk(tensors: Tensors, recipe: Recipe) -> Layers:
+    """The convolutions that are among `tensors`, from uint8 crops on."""
     layers = {"conv1": _stem(tensors, recipe)}
     for number, _, _ in LAYERS:
         for block in (0, 1):
@@ -37,9 +45,7 @@ def folded_layers(tensors: Tensors, recipe: Recipe, temperature: float) -> Layer
                     scale, shift = _norm(tensors, f"{name}.{norm}")
                     weight = tensors[f"{name}.{conv}.weight"] * scale[:, None, None, None]
                     layers[f"{name}.{conv}"] = Layer(weight, shift)
-    # softmax(z / T)[1] of two classes = sigmoid((z1 - z0) / T)
-    weight, bias = (tensors[f"fc.{part}"].astype(np.float64) / temperature for part in ("weight", "bias"))
-    return layers | {"fc": Layer(weight[1:] - weight[:1], bias[1:] - bias[:1])}
+    return layers
 
 
 def _norm(tensors: Tensors, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -6,6 +6,7 @@ weighted sum. What remains is uint8 crops in, a margin out. Its sigmoid, P(defec
 `vision.classifier.probability`, because the runtimes' own makes 0 of an overflow to minus infinity.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,7 @@ def build_graph(bundle: Bundle) -> Any:
 
 def write_graph(writer: GraphWriter, layers: Layers, recipe: Recipe) -> Any:
     """The onnx.ModelProto of `layers` as `writer` writes it; input and output as of `build_graph`."""
-    data = writer.kept(writer.node("Relu", [writer.stem("crops", layers["conv1"], recipe.size)], "relu1"))
-    pool = writer.node("MaxPool", [data], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    data = writer.kept(pool)
-    for number, _, stride in LAYERS:
-        for block in (0, 1):
-            data = _block(writer, layers, f"layer{number}.{block}", data, stride if block == 0 else 1)
+    data = write_trunk(writer, layers, recipe)[-1]
     data = writer.node("Flatten", [writer.node("GlobalAveragePool", [data], "pool")], "features")
     operands = [
         data,
@@ -92,13 +88,32 @@ def write_graph(writer: GraphWriter, layers: Layers, recipe: Recipe) -> Any:
     ]
     data = writer.node("Gemm", operands, "fc", transB=1)
     writer.node("Reshape", [data, writer.constant("flat", np.asarray([-1], np.int64))], "margin")
+    return written_model(writer, recipe, {"margin": ["N"]})
+
+
+def write_trunk(writer: GraphWriter, layers: Layers, recipe: Recipe) -> list[str]:
+    """From `crops` on all convolutions that are among `layers`; what layer1, layer2 ... give."""
+    data = writer.kept(writer.node("Relu", [writer.stem("crops", layers["conv1"], recipe.size)], "relu1"))
+    pool = writer.node("MaxPool", [data], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    data = writer.kept(pool)
+    given = []
+    for number, _, stride in LAYERS:
+        if f"layer{number}.0.conv1" in layers:
+            for block in (0, 1):
+                data = _block(writer, layers, f"layer{number}.{block}", data, stride if block == 0 else 1)
+            given.append(data)
+    return given
+
+
+def written_model(writer: GraphWriter, recipe: Recipe, outputs: Mapping[str, Sequence[str | int]]) -> Any:
+    """The onnx.ModelProto of what was written, from `crops` to float32 `outputs`, given by their shapes."""
     shape = ["N", *recipe.crop_shape[1:]]
     model = helper.make_model(
         helper.make_graph(
             writer.nodes,
             "linegate-resnet18",
             [helper.make_tensor_value_info("crops", TensorProto.UINT8, shape)],
-            [helper.make_tensor_value_info("margin", TensorProto.FLOAT, ["N"])],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name, sides in outputs.items()],
             writer.constants,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],

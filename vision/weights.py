@@ -1,8 +1,9 @@
-"""The tensors of a ResNet18 by torchvision's names: their shapes, and how they are stored."""
+"""The tensors of a network by torchvision's names: their shapes, and how they are stored."""
 
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from safetensors.numpy import load, save
 from inspection.errors import BundleError
 
 Tensors = dict[str, NDArray[np.float32]]
+Arch = Literal["resnet18", "resnet18-bank"]
+"""A ResNet18 with two classes, or its first layers with a bank of what good parts look like: see `vision.bank`."""
 
 LAYERS = ((1, 64, 1), (2, 128, 2), (3, 256, 2), (4, 512, 2))  # number, channels, stride of the first block
 
@@ -33,19 +36,43 @@ def resnet18_shapes(classes: int = 2) -> dict[str, tuple[int, ...]]:
     return shapes | {"fc.weight": (classes, 512), "fc.bias": (classes,)}
 
 
+BANK_WIDTH = 128
+_MOST_ENTRIES = 16384
+BANK_LEVELS = ((2, 128), (3, 256))
+"""Number and channels of the layers by which a bank describes places."""
+
+
+def bank_shapes(entries: int) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a resnet18-bank with so many entries, with its shape. Raises BundleError for too few or many."""
+    if not 1 < entries <= _MOST_ENTRIES:
+        raise BundleError(f"a bank of {entries} entries: not between 2 and {_MOST_ENTRIES}")
+    trunk = {name: shape for name, shape in resnet18_shapes().items() if not name.startswith(("layer4.", "fc."))}
+    levels = {f"bank.layer{number}.weight": (BANK_WIDTH, channels, 1, 1) for number, channels in BANK_LEVELS}
+    return (
+        trunk | levels | {"bank.shift": (BANK_WIDTH,), "bank.entries": (entries, BANK_WIDTH, 1, 1), "bank.limit": (1,)}
+    )
+
+
+def _shapes(arch: Arch, tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, tuple[int, ...]]:
+    if arch == "resnet18":
+        return resnet18_shapes()
+    entries = tensors.get("bank.entries")
+    return bank_shapes(len(entries) if entries is not None and entries.ndim else 0)
+
+
 def _norm(name: str, channels: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")}
 
 
-def as_stored(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
-    """What goes to disk: the tensors of `resnet18_shapes`, convolutions as float16, the rest as float32.
+def as_stored(tensors: Mapping[str, NDArray[np.generic]], arch: Arch = "resnet18") -> dict[str, NDArray[np.generic]]:
+    """What goes to disk: the tensors of the network, convolutions as float16, the rest as float32.
 
     Others (num_batches_tracked) are left out. Raises BundleError for one that is missing, of another shape or
     type, or not finite, and for a negative variance. Reference scores are to be made with these values, not with those
     before the rounding.
     """
     stored: dict[str, NDArray[np.generic]] = {}
-    for name, shape in resnet18_shapes().items():
+    for name, shape in _shapes(arch, tensors).items():
         if name not in tensors:
             raise BundleError(f"the tensor {name} is missing")
         tensor = tensors[name]
@@ -62,11 +89,11 @@ def as_stored(tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[n
     return stored
 
 
-def weights_bytes(tensors: Mapping[str, NDArray[np.generic]]) -> bytes:
+def weights_bytes(tensors: Mapping[str, NDArray[np.generic]], arch: Arch = "resnet18") -> bytes:
     """The safetensors file of `as_stored`."""
     # One entry only: safetensors writes several in an order that changes from call to call, and equal weights
     # are to give equal files.
-    return save(as_stored(tensors), {"format": "pt"})
+    return save(as_stored(tensors, arch), {"format": "pt"})
 
 
 def parsed(raw: bytes, path: Path) -> dict[str, NDArray[np.generic]]:
@@ -78,14 +105,14 @@ def parsed(raw: bytes, path: Path) -> dict[str, NDArray[np.generic]]:
         raise BundleError(f"{path}: not a readable safetensors file: {error}: take another copy of it") from error
 
 
-def read_weights(raw: bytes, path: Path) -> Tensors:
+def read_weights(raw: bytes, path: Path, arch: Arch = "resnet18") -> Tensors:
     """The tensors of the safetensors file `raw` as float32.
 
-    Raises BundleError, which names `path`, for a damaged file and for tensors that are not a ResNet18's.
+    Raises BundleError, which names `path`, for a damaged file and for tensors that are not such a network's.
     """
     tensors = parsed(raw, path)
     try:
-        stored = as_stored(tensors)
+        stored = as_stored(tensors, arch)
     except BundleError as error:
         raise BundleError(f"{path}: {error}: train again") from error
     return {name: tensor.astype(np.float32) for name, tensor in stored.items()}

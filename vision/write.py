@@ -34,7 +34,7 @@ from vision.bundle import (
 from vision.certificate import Certificate
 from vision.recipe import Recipe
 from vision.signature import SUFFIX as SIGNATURE_SUFFIX
-from vision.weights import weights_bytes
+from vision.weights import Arch, weights_bytes
 
 
 def write_bundle(
@@ -49,6 +49,7 @@ def write_bundle(
     golden: Sequence[tuple[Path, Label, float]],
     golden_crops: Sequence[CropPixels],
     scores: Mapping[str, NDArray[np.generic]] | None = None,
+    arch: Arch = "resnet18",
 ) -> Bundle:
     """Write the folder `path` whole or not at all, in place of a bundle that is there, and load it back.
 
@@ -57,13 +58,13 @@ def write_bundle(
     or cannot be written.
     """
     with _staged(path) as staged:
-        (staged / WEIGHTS).write_bytes(weights_bytes(tensors))
+        (staged / WEIGHTS).write_bytes(weights_bytes(tensors, arch))
         if scores:
             (staged / SCORES).write_bytes(save(dict(scores)))
         names = _copy_golden(staged, golden, golden_crops, recipe)
         manifest = {
             "schema": 1,
-            "arch": "resnet18",
+            "arch": arch,
             "classes": ["ok", "ng"],
             "recipe": recipe.model_dump(mode="json"),
             "thresholds": {"pass_below": thresholds.pass_below, "fail_above": thresholds.fail_above},

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 IMAGENET = Path(__file__).resolve().parents[2] / "models/imagenet-resnet18/resnet18-imagenet.safetensors"
 RECIPES = ("reference", "whole-frame")
 AUTO = "auto"
+OK_ONLY = "ok-only"
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -37,8 +38,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument(
         "--recipe",
         default="reference",
-        help=f"{', '.join(RECIPES)}, a JSON file, or {AUTO}: compare recipes on folds of train and val, take the best"
-        " (default: reference)",
+        help=f"{', '.join(RECIPES)}, a JSON file, or {AUTO}: compare recipes on folds of train and val, take the best;"
+        f" or {OK_ONLY}: learn what good parts look like, from them alone (default: reference)",
     )
     parser.add_argument(
         "--budget",
@@ -83,7 +84,8 @@ def main(args: argparse.Namespace) -> int:
         "recipe_name": args.recipe,
         "bit_depth_of_16_bit_files": args.bit_depth,
     }
-    made = (_auto if args.recipe == AUTO else _named_recipe)(args, dataset, pretrained(args.weights), notes)
+    make = {AUTO: _auto, OK_ONLY: _ok_only}.get(args.recipe, _named_recipe)
+    made = make(args, dataset, pretrained(args.weights), notes)
     seconds = clock.monotonic() - began
     if args.json:
         facts = {"bundle": str(args.out), "model": made.bundle.model_id, "epochs": made.epochs, "seconds": seconds}
@@ -96,6 +98,8 @@ def main(args: argparse.Namespace) -> int:
     if made.search:
         lines += ["", *search_lines(made.search)]
         chosen = "folds of train and val; calibration and thresholds were chosen on them"
+    if args.recipe == OK_ONLY:
+        chosen = "the threshold was chosen on it"
     for split, report in ((f"val ({chosen})", made.val), ("test", made.test)):
         lines += ["", split, *(report_lines(report) if report else ["  the data set has no test split"])]
     lines += ["", *decision_lines(made.decision)]
@@ -123,6 +127,18 @@ def _auto(args: argparse.Namespace, dataset: "Dataset", model: "ResNet18", notes
         raise DataError(f"--epochs is for a recipe that you name: with --recipe {AUTO}, --budget bounds the time")
     budget = Budget(args.budget * 60, quiet=args.json)
     return make_auto_bundle(dataset, args.out, model, seed=args.seed, notes=notes, targets=targets(args), budget=budget)
+
+
+def _ok_only(args: argparse.Namespace, dataset: "Dataset", model: "ResNet18", notes: dict[str, Any]) -> "Made":
+    from training.ok_only import make_ok_only_bundle  # noqa: PLC0415
+
+    if args.epochs is not None:
+        raise DataError(f"--epochs is for a recipe that learns in passes: --recipe {OK_ONLY} does not")
+    backbone = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    return make_ok_only_bundle(
+        dataset, args.out, backbone, seed=args.seed, notes=notes, targets=targets(args), threads=args.threads or 0,
+        quiet=args.json,
+    )  # fmt: skip
 
 
 def _named(data: Path) -> str:
