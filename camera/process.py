@@ -17,7 +17,7 @@ from camera.child import Setup
 from camera.kinds import CameraConfig
 from camera.messages import Alive, Ended, Gone, Make, Making, Opened, Seen, Taken, ToParent, Unusable, Wanted
 from camera.ring import Ring
-from camera.running import Running
+from camera.running import FRAME_SLOTS, Running
 from inspection import clock
 from inspection.backoff import Backoff
 from inspection.errors import CameraError, NoImage
@@ -68,7 +68,7 @@ class CameraProcess:
         self._streaming = False
         self._down = (Reason.CAMERA_LOST, "not open yet")
         self._size: tuple[int, int] | None = None
-        self._seen: Seen | None = None
+        self._seen: deque[Seen] = deque(maxlen=FRAME_SLOTS)
         self._number = 0
         self._base = 0
         self._last_request = 0
@@ -134,9 +134,15 @@ class CameraProcess:
 
     def picture(self) -> Frame | None:
         """A copy of the last whole picture, fit to be judged or not; None when there is none."""
-        if self._child is None or self._seen is None:
+        return self._whole(self._seen[-1]) if self._seen else None
+
+    def recall(self, number: int) -> Frame | None:
+        """A copy of one of the last pictures, by its number; None where later ones have taken its place."""
+        return next((self._whole(seen) for seen in self._seen if self._base + seen.number == number), None)
+
+    def _whole(self, seen: Seen) -> Frame | None:
+        if self._child is None:
             return None
-        seen = self._seen
         pixels = self._child.frames.read(seen.place)
         if pixels is None:
             return None
@@ -238,7 +244,7 @@ class CameraProcess:
         """The camera is down: answer all that is open with the reason."""
         was_up, self.up = self.up, False
         self._up_s = clock.monotonic() - self._opened if was_up else 0.0
-        self._seen = None
+        self._seen.clear()
         self._early.clear()
         if isinstance(end, Gone):
             self._down = (end.reason, end.detail)
@@ -286,7 +292,7 @@ class CameraProcess:
                 assert_never(message)
 
     def _show(self, seen: Seen) -> None:
-        self._seen = seen
+        self._seen.append(seen)
         self._size = (seen.place.shape[0], seen.place.shape[1])
 
     def _crops(self, taken: Taken) -> Crops | Missed:

@@ -10,7 +10,7 @@ from camera.messages import Make, ToChild, ToParent, Wanted, receive, send
 from camera.ring import Ring
 from inspection import spawn
 
-FRAME_SLOTS = 4
+FRAME_SLOTS = 8  # a picture is to be there still when its part has been judged
 CROP_SLOTS = 32
 CROP_BYTES = 64 << 20  # the most that a recipe may give; what a picture's crops do not use costs nothing
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Protocol
 
 from camera.process import CameraProcess
+from daemon.archive import Archive, ArchivingKeeper, Keeper
 from daemon.checks import public_key
 from daemon.choice import Origin, at_start
 from daemon.config import Config, StationConfig
@@ -54,6 +55,7 @@ class Unit:
     link: StationLink
     desk: TriggerDesk
     cameras: dict[str, CameraProcess]
+    keeper: ArchivingKeeper | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Daemon:
     shadow: Shadow
     metrics: Heard
     records: Records
+    archive: Archive | None
     units: tuple[Unit, ...]
     page: socket.socket
 
@@ -126,10 +129,11 @@ def assemble(config: Config, *, page: socket.socket | None = None, make_model: M
         probe=metrics,
     )
     shadow = Shadow(config.state_dir, session, metrics)
-    shared = _Shared(config, session, models, shadow, metrics, records)
+    archive = Archive(config.records.archive, metrics) if config.records.archive else None
+    shared = _Shared(config, session, models, shadow, metrics, records, archive)
     units = tuple(shared.unit(name, settings) for name, settings in config.stations.items())
     program = version("linegate")
-    return Daemon(config, session, program, models, origin, make_model, shadow, metrics, records, units, page)
+    return Daemon(config, session, program, models, origin, make_model, shadow, metrics, records, archive, units, page)
 
 
 def _metrics(config: Config) -> Heard:
@@ -174,6 +178,7 @@ class _Shared:
     shadow: Shadow
     metrics: Heard
     records: Records
+    archive: Archive | None
 
     def unit(self, name: str, settings: StationConfig) -> Unit:
         config, triggered = self.config, settings.mode == "triggered"
@@ -208,6 +213,9 @@ class _Shared:
             on_trigger=trigger,
             probe=self.metrics,
         )
+        keeper: Keeper = _Keeper(self.records, address)
+        recalls = {name: camera.recall for name, camera in cameras.items()}
+        archiving = ArchivingKeeper(keeper, self.archive, recalls) if self.archive else None
         station = Station(
             StationSettings(
                 name=name,
@@ -222,9 +230,9 @@ class _Shared:
             cameras=tuple(cameras.values()),
             live=lambda: self.models.live,
             teller=link,
-            keeper=_Keeper(self.records, address),
+            keeper=archiving or keeper,
             tally=Tally(),
             onlooker=self.shadow,
             probe=self.metrics,
         )
-        return Unit(name, settings, station, link, desk, cameras)
+        return Unit(name, settings, station, link, desk, cameras, archiving)

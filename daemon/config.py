@@ -21,6 +21,7 @@ from pydantic import (
 
 from camera.kinds import CameraConfig
 from camera.opencv import OpencvConfig
+from daemon.archive import ArchiveConfig
 from inspection.errors import ConfigError
 from transport.deliver import RecordsConfig
 from transport.mqtt import BrokerConfig
@@ -92,6 +93,14 @@ class ModelConfig(Settings):
         return self
 
 
+class KeepingConfig(RecordsConfig):
+    """The record store, and the pictures beside it."""
+
+    archive: ArchiveConfig | None = Field(
+        None, description="Where pictures of judged parts are kept; none are when it is left out."
+    )
+
+
 class HttpConfig(Settings):
     """The status page, /metrics, /healthz and /readyz."""
 
@@ -141,7 +150,7 @@ class Config(Settings):
     state_dir: Path = Field(description="Where records wait and caches live; one daemon at a time.")
     model: ModelConfig = Field(description="Which bundle decides, and on what.")
     mqtt: BrokerConfig = Field(default_factory=BrokerConfig, description="The broker.")
-    records: RecordsConfig = Field(default_factory=RecordsConfig, description="The record store.")
+    records: KeepingConfig = Field(default_factory=KeepingConfig, description="The record store.")
     http: HttpConfig = Field(default_factory=HttpConfig, description="The status page, /metrics, /healthz and /readyz.")
     log: LogConfig = Field(default_factory=LogConfig, description="What is told on standard error.")
     stations: dict[Name, StationConfig] = Field(

@@ -40,6 +40,7 @@ REFUSALS = (
 COMMANDS = ("promote", "rollback", "shadow")
 COMPARISONS = ("same", "candidate_passes", "candidate_fails", "dropped", "unscored")
 LOSSES = ("overflow", "damaged", "shutdown")
+PICTURE_LOSSES = ("overwritten", "overload", "disk")
 OTHER = "other"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 2.5, 5.0)
@@ -184,6 +185,11 @@ class Metrics(Probe):
         self._stored = counter("records_stored", "Records committed to disk.")
         self._delivered = counter("records_delivered", "Records that the consumer's broker took over.")
         self._lost = counter("records_lost", "Records given up, by reason.", "reason")
+        self._pictures = counter("pictures_archived", "Pictures written to the archive.", "station")
+        self._pictures_lost = counter(
+            "pictures_lost", "Pictures that were to be archived and were not, by reason.", "station", "reason"
+        )
+        self._archive_bytes = gauge("archive_bytes", "What the pictures in the archive take.")
         self._ready = gauge("ready", "1 while /readyz answers 200.")
         self._model = gauge("model_info", "The model in use; always 1.", "hash", "backend", "recipe")
         self._asked = counter("commands", "Changes of the model that were asked for.", "command", "result")
@@ -197,6 +203,7 @@ class Metrics(Probe):
 
         self._why_refused = _Bounded(REFUSALS)
         self._why_lost = _Bounded(LOSSES)
+        self._why_picture_lost = _Bounded(PICTURE_LOSSES)
         self._why_restarted = _Bounded([*Reason])
         self._stages = _Bounded(STAGES)
         self._links = _Bounded(links, room=64)
@@ -237,6 +244,9 @@ class Metrics(Probe):
             self._asked.labels(command, result)
         for station, result in product(stations, COMPARISONS):
             self._compared.labels(station, result)
+        for station, why in product(stations, PICTURE_LOSSES):
+            self._pictures.labels(station)
+            self._pictures_lost.labels(station, why)
 
     def render(self) -> bytes:
         """The text exposition, format 0.0.4, UTF-8."""
@@ -328,3 +338,10 @@ class Metrics(Probe):
 
     def record_lost(self, count: int, why: str) -> None:
         self._lost.labels(self._why_lost(why)).inc(count)
+
+    def picture_kept(self, station: str, archive_bytes: int) -> None:
+        self._pictures.labels(station).inc()
+        self._archive_bytes.set(archive_bytes)
+
+    def picture_lost(self, station: str, why: str) -> None:
+        self._pictures_lost.labels(station, self._why_picture_lost(why)).inc()

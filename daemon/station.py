@@ -215,6 +215,7 @@ class Station:
             said=said,
             model_hash=inspection.model.hash,
             config_hash=settings.config_hash,
+            backend=inspection.scored.backend if inspection.scored else "",
             stages=inspection.stages,
         )
 

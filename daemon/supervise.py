@@ -145,6 +145,9 @@ class Supervisor:
         for unit in self.daemon.units:
             unit.link.set_state("not_ready", "shutdown", self.daemon.models.live.bundle.model_id)
         await asyncio.gather(*(unit.station.close(GRACE_S) for unit in self.daemon.units))
+        await asyncio.gather(*(unit.keeper.close() for unit in self.daemon.units if unit.keeper))
+        if self.daemon.archive:
+            await self.daemon.archive.close()
 
     async def _reload(self, promoter: Promoter, reread: Callable[[], Config]) -> None:
         """SIGHUP: apply what may change live, say what needs a restart, keep the old settings on a mistake."""

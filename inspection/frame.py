@@ -1,5 +1,6 @@
 """What a camera gives. A loss is a value that travels, never a hole."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -65,3 +66,8 @@ class Crops:
 
 
 Capture = Frame | Missed
+
+
+def digest(pixels: Pixels) -> str:
+    """sha256 of the values row by row, 16-bit ones with the lower byte first: the same however they are stored."""
+    return hashlib.sha256(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data).hexdigest()

@@ -8,6 +8,15 @@ from inspection.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A picture in the archive: its file there, the `digest` of its pixels, and how many bits a value has."""
+
+    file: str
+    sha256: str
+    bit_depth: int
+
+
+@dataclass(frozen=True, slots=True)
 class FrameFacts:
     """One picture of the part, without its pixels. `missed` is the reason code where there was none."""
 
@@ -17,6 +26,7 @@ class FrameFacts:
     source: str = ""
     label: Label | None = None
     missed: str = ""
+    picture: Kept | None = None
 
     @classmethod
     def of(cls, capture: Crops | Missed) -> "FrameFacts":
@@ -47,5 +57,6 @@ class Record:
     said: bool | None
     model_hash: str = ""
     config_hash: str = ""
+    backend: str = ""
     archive: str = ""
     stages: dict[str, float] = field(default_factory=dict)

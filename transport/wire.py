@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from inspection.errors import ConfigError
@@ -117,6 +117,11 @@ def _millis(utc: float) -> float:
     return round(utc, 3)
 
 
+def _exact(score: float | None) -> float | None:
+    """Every bit of it: an audit compares them."""
+    return float(score) if score is not None and math.isfinite(score) else None
+
+
 def _score(score: float | None) -> float | None:
     return round(float(score), 6) if score is not None and math.isfinite(score) else None
 
@@ -186,6 +191,7 @@ def _frame(facts: FrameFacts, decided: float, utc: float) -> dict[str, Any]:
         "source": facts.source,
         "label": facts.label,
         "missed": facts.missed,
+        "picture": asdict(facts.picture) if facts.picture else None,
     }
 
 
@@ -203,7 +209,7 @@ def encode_record(record: Record) -> bytes:
             "part": part.id,
             "verdict": verdict.outcome,
             "reason": verdict.reason,
-            "score": _score(verdict.score),
+            "score": _exact(verdict.score),
             "detail": verdict.detail,
             "t": _millis(record.utc),
             "opened": _millis(record.utc - (verdict.decided - part.opened)),
@@ -214,6 +220,7 @@ def encode_record(record: Record) -> bytes:
             "model": verdict.model,
             "model_hash": record.model_hash,
             "config_hash": record.config_hash,
+            "backend": record.backend,
             "archive": record.archive,
             "frames": [_frame(facts, verdict.decided, record.utc) for facts in record.frames],
             "stages_ms": {name: round(seconds * 1000, 3) for name, seconds in record.stages.items()},

@@ -196,7 +196,9 @@ class Batcher(Classifier):
             if not call.missing and not call.scored.done():
                 queued = max(call.begun - call.asked, 0.0)
                 inferred = now - call.asked - queued
-                call.scored.set_result(Scored(call.scores, self._worker.model, queued, inferred))
+                call.scored.set_result(
+                    Scored(call.scores, self._worker.model, queued, inferred, self._worker.backend_name)
+                )
 
     def _expire(self, call: _Call) -> None:
         """The deadline has come before the score."""

@@ -14,13 +14,15 @@ from inspection.frame import CropPixels
 class Scored:
     """Scores of one call: float32 [n], P(defect) of each crop, possibly non-finite (the judge decides).
 
-    `model` is the first 12 hex digits of the bundle's hash. `queued` and `inferred` are seconds.
+    `model` is the first 12 hex digits of the bundle's hash, `backend` the name of the one that scored. `queued` and
+    `inferred` are seconds.
     """
 
     scores: NDArray[np.float32]
     model: str
     queued: float
     inferred: float
+    backend: str = ""
 
 
 class Classifier(Protocol):

@@ -2,6 +2,9 @@
 
 import argparse
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +12,9 @@ from daemon.commands.labelled import add_bit_depth
 from inspection.errors import DataError
 
 if TYPE_CHECKING:
-    from vision.explain import Explanation
+    from inspection.frame import Pixels
+    from vision.bundle import Bundle
+    from vision.explain import Explainer
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -20,10 +25,19 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "whole frame as the camera gave it, with a box around the hottest region. Colours tell where, the score "
         "tells how much.",
     )
-    command.add_argument("bundle", type=Path, metavar="BUNDLE", help="model bundle")
-    command.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE", help="JPEG, PNG, BMP or TIFF; several")
     command.add_argument(
-        "--out", type=Path, metavar="PATH", help="write a PNG here; for several pictures, a folder of PNGs"
+        "bundle", type=Path, metavar="BUNDLE", help="model bundle; for records also a folder that holds several"
+    )
+    command.add_argument(
+        "pictures",
+        type=Path,
+        nargs="+",
+        metavar="PICTURE",
+        help="JPEG, PNG, BMP or TIFF; or a record as .json, whose archived pictures are explained; several",
+    )
+    command.add_argument("--out", type=Path, metavar="PATH", help="write a PNG here; for several, a folder of PNGs")
+    command.add_argument(
+        "--archive", type=Path, metavar="DIR", help="where records' pictures are (default: as recorded)"
     )
     add_bit_depth(command)
     command.add_argument("--threads", type=int, default=0, help="CPU threads (default: one for each core)")
@@ -31,54 +45,73 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     command.set_defaults(run=main)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A picture to explain: its name for people and for the file, and the model's hash where a record tells it."""
+
+    name: str
+    stem: str
+    pixels: "Pixels"
+    bit_depth: int
+    model: str = ""
+
+
 def main(args: argparse.Namespace) -> int:
     """Exit code 0, or PictureError, BundleError or DataError with what to do."""
     from tqdm import tqdm  # type: ignore[import-untyped]  # noqa: PLC0415 - `linegate --help` stays quick
 
-    from camera.picture import read_picture, write_png  # noqa: PLC0415
+    from camera.picture import write_png  # noqa: PLC0415
+    from daemon.replay import find_bundle  # noqa: PLC0415
     from vision.bundle import load_bundle  # noqa: PLC0415
     from vision.explain import Explainer, overlay  # noqa: PLC0415
     from vision.judge import outcome_of  # noqa: PLC0415
 
-    places = _places(args.out, args.pictures)
-    bundle = load_bundle(args.bundle)
-    explainer = Explainer(bundle, args.threads)
+    @cache
+    def opened(model: str) -> "tuple[Bundle, Explainer]":
+        bundle = find_bundle(args.bundle, model) if model else load_bundle(args.bundle)
+        return bundle, Explainer(bundle, args.threads)
+
+    pictures = [wanted for path in args.pictures for wanted in _pictures(path, args)]
+    places = _places(args.out, [wanted.stem for wanted in pictures])
     told = []
-    for picture, out in zip(tqdm(args.pictures, unit="picture", disable=len(args.pictures) < 2), places, strict=True):
-        pixels, depth = read_picture(picture)
-        depth = args.bit_depth if depth == 16 else depth
-        found = explainer.explain(pixels, depth)
+    for wanted, out in zip(tqdm(pictures, unit="picture", disable=len(pictures) < 2), places, strict=True):
+        bundle, explainer = opened(wanted.model)
+        found = explainer.explain(wanted.pixels, wanted.bit_depth)
         outcome, reason = outcome_of(found.score, bundle.thresholds)
+        facts = {"picture": wanted.name, "model": bundle.model_id, "verdict": outcome, "reason": reason}
         if out is not None:
-            write_png(out, overlay(pixels, depth, found))
-        told.append(
-            {"picture": str(picture), "verdict": outcome, "reason": reason, **_facts(found)}
-            | ({"out": str(out)} if out else {})
-        )
-    if args.json:
-        print(json.dumps({"model": bundle.model_id, "pictures": told}))
-    else:
-        print("\n".join(map(_line, told)))
+            write_png(out, overlay(wanted.pixels, wanted.bit_depth, found))
+            facts["out"] = str(out)
+        told.append({**facts, "score": found.score, "hottest": list(found.hottest), "box": list(found.box)})
+    print(json.dumps({"pictures": told}) if args.json else "\n".join(map(_line, told)))
     return 0
 
 
-def _places(out: Path | None, pictures: list[Path]) -> list[Path | None]:
+def _pictures(path: Path, args: argparse.Namespace) -> "Iterator[_Wanted]":
+    from camera.picture import read_picture  # noqa: PLC0415
+    from daemon.replay import pictures, read_file  # noqa: PLC0415
+
+    if path.suffix.lower() != ".json":
+        pixels, depth = read_picture(path)
+        yield _Wanted(str(path), path.stem, pixels, args.bit_depth if depth == 16 else depth)
+        return
+    record = read_file(path)
+    for camera, pixels, depth in pictures(record, args.archive):
+        yield _Wanted(f"{record.id} {camera}", f"{record.id}-{camera}", pixels, depth, record.model_hash)
+
+
+def _places(out: Path | None, stems: list[str]) -> list[Path | None]:
     """Where each picture's map goes. Raises DataError where two would go to one place."""
     if out is None:
-        return [None] * len(pictures)
-    if len(pictures) == 1 and not out.is_dir():
+        return [None] * len(stems)
+    if len(stems) == 1 and not out.is_dir():
         return [out]
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: a file; for several pictures name a folder")
-    places: list[Path | None] = [out / f"{picture.stem}.png" for picture in pictures]
-    if len(set(places)) < len(places):
+    if len(set(stems)) < len(stems):
         raise DataError("two of the pictures have the same name: explain them one by one")
     out.mkdir(parents=True, exist_ok=True)
-    return places
-
-
-def _facts(found: "Explanation") -> dict[str, Any]:
-    return {"score": found.score, "hottest": list(found.hottest), "box": list(found.box)}
+    return [out / f"{stem}.png" for stem in stems]
 
 
 def _line(told: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from camera.folder import FolderConfig
+from camera.running import FRAME_SLOTS
 from inspection import clock
 from inspection.errors import NoImage
 from inspection.frame import Crops, Missed
@@ -50,3 +51,18 @@ async def test_a_free_running_camera_hands_over_every_picture(manifest: Path, st
         captures = [await rig.next() for _ in range(6)]
     assert [capture.number for capture in captures] == [1, 2, 3, 4, 5, 6]
     assert [type(capture) for capture in captures] == [Crops, Missed, Crops] * 2
+
+
+async def test_a_picture_is_there_by_its_number_until_later_ones_take_its_place(
+    tmp_path: Path, start_camera: StartCamera
+) -> None:
+    for value in range(FRAME_SLOTS + 2):
+        cv2.imwrite(str(tmp_path / f"{value:02}.png"), np.full((48, 64), 100 + value, np.uint8))
+    async with start_camera(FolderConfig(kind="folder", path=tmp_path)) as rig:
+        await rig.until_up()
+        shots = [await rig.process.shoot(clock.monotonic() + 10) for _ in range(FRAME_SLOTS + 2)]
+        recalled = [rig.process.recall(shot.number) for shot in shots]
+        assert rig.process.recall(0) is None
+    assert recalled[:2] == [None, None]
+    assert [int(frame.pixels[0, 0]) for frame in recalled[2:] if frame] == list(range(102, 102 + FRAME_SLOTS))
+    assert [frame.number for frame in recalled[2:] if frame] == [shot.number for shot in shots[2:]]
