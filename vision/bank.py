@@ -21,8 +21,9 @@ from vision.weights import Tensors
 
 _POOL = {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1], "count_include_pad": 1}
 _HALVE = {"kernel_shape": [2, 2], "strides": [2, 2]}
-_DOUBLINGS = 2
-"""A crop's distance is the power mean of its places' with the exponent 2 ** (_DOUBLINGS + 1)."""
+_SHARPNESS = 16.0
+"""Of the softened maximum over places, log(mean(exp(s d))) / s. Seen on val of two materials: the maximum alone is no
+better where defects are small, and worse where they are spread; the plain mean is far worse where they are small."""
 
 
 def build_bank_graph(bundle: Bundle) -> Any:
@@ -37,18 +38,13 @@ def build_bank_graph(bundle: Bundle) -> Any:
 def write_bank_graph(tensors: Tensors, recipe: Recipe, temperature: float) -> Any:
     """As `build_bank_graph`."""
     writer = GraphWriter()
-    places = _distances(writer, write_places(writer, tensors, recipe), tensors)
-    powers = places
-    for number in range(_DOUBLINGS):
-        powers = writer.node("Mul", [powers, powers], f"power{number}")
-    distance = writer.node("ReduceMean", [powers], "mean", axes=[1, 2, 3], keepdims=0)
-    for number in range(_DOUBLINGS + 1):
-        distance = writer.node("Sqrt", [distance], f"root{number}")
+    squares = _squared_distances(writer, write_places(writer, tensors, recipe), tensors)
+    places = writer.node("Sqrt", [squares], "places")
+    distance = _softened_maximum(writer, places)
     limit = writer.constant("limit", tensors["bank.limit"].astype(np.float32))
     unit = writer.constant("temperature", np.asarray([temperature], np.float32))
     writer.node("Div", [writer.node("Sub", [distance, limit], "above"), unit], "margin")
-    alone = writer.node("Sub", [writer.node("Sqrt", [places], "place"), limit], "place.above")
-    writer.node("Div", [alone, unit], "map")
+    writer.node("Div", [writer.node("Sub", [places, limit], "places.above"), unit], "map")
     return written_model(writer, recipe, {"margin": ["N"], "map": ["N", 1, "rows", "columns"]})
 
 
@@ -76,8 +72,8 @@ def _projected(writer: GraphWriter, data: str, name: str, tensors: Tensors, bias
     return writer.node("AveragePool", [data], f"{name}.pooled", **_POOL)
 
 
-def _distances(writer: GraphWriter, places: str, tensors: Tensors) -> str:
-    """Squared, to the nearest entry: |x|^2 + |e|^2 - 2 x.e, which rounding may put below 0."""
+def _squared_distances(writer: GraphWriter, places: str, tensors: Tensors) -> str:
+    """To the nearest entry: |x|^2 + |e|^2 - 2 x.e, which rounding may put below 0."""
     entries = tensors["bank.entries"].astype(np.float64)
     layer = Layer(-2 * entries, np.square(entries).sum(axis=(1, 2, 3)))
     others = writer.conv(places, "bank.entries", layer, 1)
@@ -85,3 +81,14 @@ def _distances(writer: GraphWriter, places: str, tensors: Tensors) -> str:
     own = writer.node("ReduceSumSquare", [places], "bank.own", axes=[1], keepdims=1)
     # Relu would make 0, the surest PASS, of what is no number.
     return writer.node("Abs", [writer.node("Add", [own, nearest], "bank.sum")], "bank.squared")
+
+
+def _softened_maximum(writer: GraphWriter, places: str) -> str:
+    """Of [N, 1, rows, columns]: [N]. The maximum is taken out first, so that nothing overflows, in float16 neither."""
+    sharpness = writer.constant("sharpness", np.asarray([_SHARPNESS], np.float32))
+    highest = writer.node("ReduceMax", [places], "highest", axes=[1, 2, 3], keepdims=1)
+    below = writer.node("Mul", [writer.node("Sub", [places, highest], "below"), sharpness], "below.sharp")
+    mean = writer.node("ReduceMean", [writer.node("Exp", [below], "shares")], "share", axes=[1, 2, 3], keepdims=1)
+    softening = writer.node("Div", [writer.node("Log", [mean], "share.log"), sharpness], "softening")
+    softened = writer.node("Add", [highest, softening], "softened")
+    return writer.node("Reshape", [softened, writer.constant("flat", np.asarray([-1], np.int64))], "distance")
