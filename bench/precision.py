@@ -40,8 +40,9 @@ SMALLER = 4.0  # a compressed network against INT8 of the demonstration's, same 
 def in_int8(bundle: Bundle) -> bytes:
     layers = folded_layers(bundle.tensors(), bundle.recipe, bundle.temperature)
     crops = bundle.golden_crops()[:, 0]
-    found = steps(sampled(layers, bundle.recipe, crops, threads=1, quiet=True), "none")
-    return bytes(write_graph(QuantisedWriter(found), layers, bundle.recipe).SerializeToString())
+    found = sampled(layers, bundle.recipe, crops, threads=1, quiet=True)
+    writer = QuantisedWriter(steps(found, "none"), found.means)
+    return bytes(write_graph(writer, layers, bundle.recipe).SerializeToString())
 
 
 def backends(bundle: Bundle) -> Iterator[tuple[str, Backend]]:

@@ -11,7 +11,7 @@ from typing import get_args
 
 import numpy as np
 
-from inspection.errors import BackendError, DataError
+from inspection.errors import BackendError, BundleError, DataError
 from inspection.frame import CropPixels
 from training.certify import certified
 from training.dataset import Dataset, Sample, require_classes
@@ -47,19 +47,19 @@ class Exported:
 def export(bundle: Bundle, dataset: Dataset, *, threads: int = 0, quiet: bool = False) -> Exported:
     """Quantise with crops of `train`, choose and certify on `val`.
 
-    Raises DataError where `train` is empty or `val` lacks good or bad pictures, or one cannot be read; BackendError
-    where no way to quantise keeps the verdicts of the golden parts.
+    Raises BundleError for a network without a classifier; DataError where `train` is empty or `val` lacks good or bad
+    pictures, or one cannot be read; BackendError where no way to quantise keeps the verdicts of the golden parts.
     """
+    if bundle.arch != "resnet18":
+        raise BundleError(f"{bundle.path}: the network {bundle.arch} is not put into INT8, only resnet18 is")
     val = require_classes(dataset, "val")
     crops = calibration_crops(bundle, dataset.of("train"), str(dataset.source))
     layers = folded_layers(bundle.tensors(), bundle.recipe, bundle.temperature)
-    values = sampled(layers, bundle.recipe, crops, threads=threads, quiet=quiet)
-    graphs: dict[Clipping, bytes] = {
-        clipping: bytes(
-            write_graph(QuantisedWriter(steps(values, clipping)), layers, bundle.recipe).SerializeToString()
-        )
-        for clipping in get_args(Clipping)
-    }
+    found = sampled(layers, bundle.recipe, crops, threads=threads, quiet=quiet)
+    graphs: dict[Clipping, bytes] = {}
+    for clipping in get_args(Clipping):
+        writer = QuantisedWriter(steps(found, clipping), found.means)
+        graphs[clipping] = bytes(write_graph(writer, layers, bundle.recipe).SerializeToString())
     truth = truth_of(val)
     reference = score(bundle, OnnxBackend(graph_bytes(bundle, None), "cpu", threads), val, quiet=quiet)
 
@@ -68,9 +68,9 @@ def export(bundle: Bundle, dataset: Dataset, *, threads: int = 0, quiet: bool = 
         golden = golden_scores(backend, bundle)
         return certified(backend.name, bundle, golden=golden, val=scores, reference=reference, truth=truth)
 
-    found = {name: [measured(backend) for backend in _in_int8(graph, threads)] for name, graph in graphs.items()}
-    best = min(found, key=lambda name: _badness(found[name]))
-    changed = max(one.golden.other_verdicts for one in found[best])
+    tried = {name: [measured(backend) for backend in _in_int8(graph, threads)] for name, graph in graphs.items()}
+    best = min(tried, key=lambda name: _badness(tried[name]))
+    changed = max(one.golden.other_verdicts for one in tried[best])
     if changed:
         raise BackendError(
             f"{bundle.path}: in INT8 {changed} golden parts get another verdict, however the ranges are chosen:"
@@ -83,7 +83,7 @@ def export(bundle: Bundle, dataset: Dataset, *, threads: int = 0, quiet: bool = 
         cpu=cpu_model(),
         clipping=best,
         thresholds=thresholds,
-        backends=(*others, *found[best]),
+        backends=(*others, *tried[best]),
     )
     return Exported(graphs[best], certificate, len(crops))
 

@@ -25,7 +25,17 @@ _BATCH = 8
 _SAMPLED = 4096  # values of one result and one crop
 _CUTS = np.linspace(0.2, 1.0, 41)
 
-Values = dict[str, NDArray[np.float32]]
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What calibration crops make of a network.
+
+    `values` of every result that is kept, by name: float32, its extremes and a random share of the others. `means`
+    are those of its channels, float64 [channels], and of the channels of the `crops` themselves.
+    """
+
+    values: dict[str, NDArray[np.float32]]
+    means: dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +46,8 @@ class Step:
     zero: int
 
 
-def sampled(layers: Layers, recipe: Recipe, crops: CropPixels, *, threads: int, quiet: bool) -> Values:
-    """Values of every result that is kept, by name: float32, its extremes and a random share of the others.
-
-    `crops` is uint8 [n, channels, size, size].
-    """
+def sampled(layers: Layers, recipe: Recipe, crops: CropPixels, *, threads: int, quiet: bool) -> Sampled:
+    """Run the float32 network on `crops`, uint8 [n, channels, size, size]."""
     writer = GraphWriter()
     model = write_graph(writer, layers, recipe)
     names = writer.activations
@@ -48,23 +55,26 @@ def sampled(layers: Layers, recipe: Recipe, crops: CropPixels, *, threads: int, 
     session = cpu_session(model.SerializeToString(), threads)
     random = np.random.default_rng(0)
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    sums: dict[str, NDArray[np.float64]] = {"crops": crops.mean(axis=(2, 3), dtype=np.float64).sum(axis=0)}
     with tqdm(total=len(crops), desc="ranges", unit="crop", disable=quiet) as bar:
         for batch in in_batches(crops):
             for name, values in zip(names, session.run(names, {"crops": batch}), strict=True):
                 flat = values.reshape(-1)
                 share = random.integers(0, flat.size, min(_SAMPLED * len(batch), flat.size))
                 found[name] += [flat[share], np.array([flat.min(), flat.max()], np.float32)]
+                sums[name] = sums.get(name, 0.0) + values.mean(axis=(2, 3), dtype=np.float64).sum(axis=0)
             bar.update(len(batch))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    values_of = {name: np.concatenate(parts) for name, parts in found.items()}
+    return Sampled(values_of, {name: total / len(crops) for name, total in sums.items()})
 
 
-def steps(values: Values, clipping: Clipping) -> dict[str, Step]:
-    """The step of every result of `sampled`.
+def steps(found: Sampled, clipping: Clipping) -> dict[str, Step]:
+    """The step of every result that is kept.
 
     `none` holds the whole range. `least_squares` gives up the extremes as far as that makes the mean squared
     error of all values smaller.
     """
-    return {name: _step(found, clipping) for name, found in values.items()}
+    return {name: _step(values, clipping) for name, values in found.values.items()}
 
 
 def _step(values: NDArray[np.float32], clipping: Clipping) -> Step:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,14 @@ from numpy.typing import NDArray
 from onnx.helper import make_empty_tensor_value_info
 
 from daemon.commands import export as command
-from inspection.errors import BackendError, DataError
+from inspection.errors import BackendError, BundleError, DataError
 from inspection.frame import CropPixels
 from training.certify import agreement
 from training.dataset import Dataset, load_dataset
 from training.export import CALIBRATED_ON, calibration_crops, export
 from training.make import Made
 from training.quantise import QuantisedWriter
-from training.ranges import Clipping, Step, cpu_session, sampled, steps
+from training.ranges import Clipping, Sampled, Step, cpu_session, sampled, steps
 from vision.backends.choose import open_backend
 from vision.bundle import INT8, load_bundle
 from vision.fold import Layers, folded_layers
@@ -116,14 +117,20 @@ def test_export_refuses_data_without_train_or_with_one_class_in_val(
         export(trained.bundle, no_bad, threads=1, quiet=True)
 
 
+def test_export_refuses_a_network_that_it_does_not_know(trained: Made, data: Dataset) -> None:
+    other = replace(trained.bundle, arch="resnet18-bank")
+    with pytest.raises(BundleError, match="the network resnet18-bank is not put into INT8, only resnet18 is"):
+        export(other, data, threads=1, quiet=True)
+
+
 def test_export_refuses_int8_that_changes_a_golden_verdict(
     trained: Made, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ranges so narrow that hardly anything of a picture is left."""
 
-    def narrow(values: dict[str, object], clipping: Clipping) -> dict[str, Step]:
+    def narrow(found: Sampled, clipping: Clipping) -> dict[str, Step]:
         assert clipping
-        return dict.fromkeys(values, Step(1e-6, 0))
+        return dict.fromkeys(found.values, Step(1e-6, 0))
 
     monkeypatch.setattr("training.export.steps", narrow)
     with pytest.raises(BackendError, match=r"in INT8 .* golden parts get another verdict"):
@@ -149,10 +156,10 @@ def test_ranges_are_measured_on_pictures_from_all_over_train(trained: Made, data
 def test_the_first_convolution_in_int8_is_right_up_to_the_border(recipe: Recipe) -> None:
     """Its padding stands for the mean of each channel, which no single pixel value does."""
     layers, crops = untrained(recipe)
-    values = sampled(layers, recipe, crops, threads=1, quiet=True)
+    seen = sampled(layers, recipe, crops, threads=1, quiet=True)
 
     exact = results(GraphWriter(), layers, recipe, crops, "relu1")
-    found = results(QuantisedWriter(steps(values, "none")), layers, recipe, crops, "relu1")
+    found = results(QuantisedWriter(steps(seen, "none"), seen.means), layers, recipe, crops, "relu1")
 
     assert exact.max() > 1
     assert np.abs(found - exact).max() < 0.02 * exact.max()
@@ -162,10 +169,10 @@ def test_the_first_convolution_in_int8_is_right_up_to_the_border(recipe: Recipe)
 def test_int8_is_near_float32(clipping: Clipping) -> None:
     recipe = Recipe(resize=64, size=64)
     layers, crops = untrained(recipe)
-    values = sampled(layers, recipe, crops[::2], threads=1, quiet=True)
+    seen = sampled(layers, recipe, crops[::2], threads=1, quiet=True)
 
     exact = results(GraphWriter(), layers, recipe, crops, "margin")
-    found = results(QuantisedWriter(steps(values, clipping)), layers, recipe, crops, "margin")
+    found = results(QuantisedWriter(steps(seen, clipping), seen.means), layers, recipe, crops, "margin")
 
     assert np.sqrt(np.mean((found - exact) ** 2)) < 0.2 * exact.std()
 

@@ -51,8 +51,9 @@ def wide(drawn: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def graph(drawn: Bundle) -> bytes:
     """`drawn` in INT8, with ranges of its golden crops."""
     layers = folded_layers(drawn.tensors(), drawn.recipe, drawn.temperature)
-    values = sampled(layers, drawn.recipe, drawn.golden_crops()[:, 0], threads=1, quiet=True)
-    return bytes(write_graph(QuantisedWriter(steps(values, "none")), layers, drawn.recipe).SerializeToString())
+    found = sampled(layers, drawn.recipe, drawn.golden_crops()[:, 0], threads=1, quiet=True)
+    writer = QuantisedWriter(steps(found, "none"), found.means)
+    return bytes(write_graph(writer, layers, drawn.recipe).SerializeToString())
 
 
 @pytest.fixture
