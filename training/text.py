@@ -68,7 +68,13 @@ def decision_lines(decision: Decision) -> list[str]:
             lines += _achieved_lines(split, found, targets.max_escape, targets.max_overkill)
     if targets.costs:
         lines.append(f"  costs are weighed with {percent(decision.defect_rate)} defective parts")
-    if decision.val.passes_nothing:
+    val = decision.val
+    if val.escape_groups.of < val.escape.of or val.overkill_groups.of < val.overkill.of:
+        lines.append(
+            f"  The {val.escape.of} defective and {val.overkill.of} good pictures come from {val.escape_groups.of} and "
+            f"{val.overkill_groups.of} groups: parts of other groups may well exceed a bound that counts pictures."
+        )
+    if val.passes_nothing:
         lines.append("  No good picture would pass: the model does not tell good from bad well enough for this.")
     return lines
 

@@ -201,6 +201,17 @@ def test_a_gate_that_would_pass_nothing_is_said_to_be_one() -> None:
     assert "No good picture would pass" in "\n".join(decision_lines(decision))
 
 
+def test_the_report_says_from_how_few_groups_the_pictures_come() -> None:
+    val = split([0.1] * 100, [0.9] * 100, [number // 50 for number in range(200)])
+
+    told = decision_lines(decide(Targets(max_escape=0.05), val, scored_by="test"))
+
+    assert any("The 100 defective and 100 good pictures come from 2 and 2 groups" in line for line in told)
+    assert not any(
+        "groups: parts of other" in line for line in decision_lines(decide(Targets(), drawn(1), scored_by=""))
+    )
+
+
 def test_the_json_holds_targets_and_figures_of_both_splits() -> None:
     decision = decide(Targets(max_escape=0.02), drawn(1), scored_by="torch fp32")
 
