@@ -47,16 +47,20 @@ class CameraProcess:
         triggered: bool,
         probe: Probe,
         on_capture: Callable[[Crops | Missed], None],
+        recall_bytes: int = 0,
     ) -> None:
         """`makers` run in the child: every picture is made into crops by each of them, by the name of its recipe.
 
         On a triggered station pictures come only through `shoot`; on a free-running one every picture goes to
         `on_capture` on the event loop, and so does one Missed for each time the camera is lost.
+
+        The last pictures can be recalled while they fit into `recall_bytes`, and four in any case.
         """
         self.up = False
         self.frames = 0
         self._station = station
         self._name = name
+        self._recall_bytes = recall_bytes
         self._config = config
         self._makers = dict(makers)
         self._making: set[str] = set()
@@ -189,7 +193,7 @@ class CameraProcess:
         self._over = over = asyncio.get_running_loop().create_future()
         self._making = set(self._makers)
         try:
-            child = Running(self._setup, frame_bytes=self._config.max_frame_mb * 2**20)
+            child = Running(self._setup, frame_bytes=self._config.max_frame_mb * 2**20, recall_bytes=self._recall_bytes)
         except OSError as error:
             self._down = (Reason.CAMERA_LOST, f"its process cannot be started: {error.strerror}")
             return Gone(*self._down)

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FEWEST = 4
+
 _ALIGN = 4096
 
 
@@ -33,32 +35,37 @@ class Place:
 
 
 class Ring:
-    """`slots` arrays of at most `slot_bytes` bytes. Goes to a spawned child as an argument of its process."""
+    """`slots` arrays of at most `slot_bytes` bytes. Goes to a spawned child as an argument of its process.
 
-    def __init__(self, fd: int, slots: int, slot_bytes: int) -> None:
+    Where `memory` is given, as many slots are used as fit into so many bytes, and never fewer than four.
+    """
+
+    def __init__(self, fd: int, slots: int, slot_bytes: int, memory: int | None) -> None:
         """Takes `fd` over. Use `create` for new memory."""
         self._fd = fd
         self._slots = slots
         self._slot_bytes = slot_bytes
+        self._memory = memory
         self._stride = -(-slot_bytes // _ALIGN) * _ALIGN
         self._map = mmap.mmap(fd, _ALIGN + slots * self._stride)
         self._written = 0
 
     @classmethod
-    def create(cls, slots: int, slot_bytes: int) -> "Ring":
+    def create(cls, slots: int, slot_bytes: int, memory: int | None = None) -> "Ring":
         fd = os.memfd_create("linegate-ring", os.MFD_CLOEXEC)
         os.ftruncate(fd, _ALIGN + slots * (-(-slot_bytes // _ALIGN) * _ALIGN))
-        return cls(fd, slots, slot_bytes)
+        return cls(fd, slots, slot_bytes, memory)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _attach, (reduction.DupFd(self._fd), self._slots, self._slot_bytes)
+        return _attach, (reduction.DupFd(self._fd), self._slots, self._slot_bytes, self._memory)
 
     def write(self, array: NDArray[Any]) -> Place:
         """Copy `array` into the oldest slot. Raises ValueError when it is larger than a slot."""
         if array.nbytes > self._slot_bytes:
             raise ValueError(f"{array.nbytes} bytes are more than a slot of {self._slot_bytes}")
         self._written += 1
-        slot = self._written % self._slots
+        fitting = self._slots if self._memory is None else self._memory // max(array.nbytes, 1)
+        slot = self._written % min(max(fitting, FEWEST), self._slots)
         self._generations()[slot] = 0
         self._view(slot, array.shape, array.dtype.str)[...] = array
         self._generations()[slot] = self._written
@@ -85,5 +92,5 @@ class Ring:
         return np.frombuffer(self._map, dtype, prod(shape), at).reshape(shape)
 
 
-def _attach(fd: Any, slots: int, slot_bytes: int) -> Ring:
-    return Ring(fd.detach(), slots, slot_bytes)
+def _attach(fd: Any, slots: int, slot_bytes: int, memory: int | None) -> Ring:
+    return Ring(fd.detach(), slots, slot_bytes, memory)

@@ -7,10 +7,10 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from camera.child import CLOSE_PATIENCE_S, Setup, main
 from camera.messages import Make, ToChild, ToParent, Wanted, receive, send
-from camera.ring import Ring
+from camera.ring import FEWEST, Ring
 from inspection import spawn
 
-FRAME_SLOTS = 8  # a picture is to be there still when its part has been judged
+FRAME_SLOTS = 64
 CROP_SLOTS = 32
 CROP_BYTES = 64 << 20  # the most that a recipe may give; what a picture's crops do not use costs nothing
 
@@ -21,10 +21,16 @@ _KILL_PATIENCE_S = 2.0
 class Running:
     """The child, its socket and its two rings: whole frames for the page and the archive, crops for the model."""
 
-    def __init__(self, make_setup: Callable[[socket.socket, Ring, Ring], Setup], *, frame_bytes: int) -> None:
-        """Starts the process: a few milliseconds. Raises OSError when the machine is out of processes or files."""
+    def __init__(
+        self, make_setup: Callable[[socket.socket, Ring, Ring], Setup], *, frame_bytes: int, recall_bytes: int
+    ) -> None:
+        """Starts the process: a few milliseconds. Raises OSError when the machine is out of processes or files.
+
+        A frame takes at most `frame_bytes`; the last of them stay readable while they fit into `recall_bytes`.
+        """
         with ExitStack() as undo:
-            self.frames = Ring.create(FRAME_SLOTS, frame_bytes)
+            slots = FRAME_SLOTS if recall_bytes else FEWEST
+            self.frames = Ring.create(slots, frame_bytes, recall_bytes)
             undo.callback(self.frames.close)
             self.crops = Ring.create(CROP_SLOTS, CROP_BYTES)
             undo.callback(self.crops.close)

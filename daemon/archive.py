@@ -29,6 +29,7 @@ from inspection.verdict import Outcome, Reason
 LOG = logging.getLogger(__name__)
 
 _MOST_WAITING_BYTES = 256 << 20  # pictures in memory that the disk has not taken yet
+_PATIENCE_S = 2.0  # with a disk that is slow when the daemon ends
 _OURS = re.compile(r"[A-Za-z0-9_-]+/\d{4}-\d\d-\d\d/[0-9a-f]{8}-[A-Za-z0-9_-]+\.png")
 
 Recall = Callable[[int], Frame | None]
@@ -46,6 +47,12 @@ class ArchiveConfig(BaseModel):
         description="Of which parts: `fail` (for certain or uncertain), `uncertain` alone, `all` that have a picture.",
     )
     max_mb: int = Field(10_240, ge=16, description="Cap of all pictures together, MiB; the oldest go first.")
+    memory_mb: int = Field(
+        128,
+        ge=1,
+        le=4096,
+        description="Memory of each camera for pictures whose parts are not judged yet, MiB; at most 64 pictures.",
+    )
 
 
 class Keeper(Protocol):
@@ -119,9 +126,12 @@ class Archive:
         self._waiting -= sum(shot.frame.pixels.nbytes for shot in shots)
 
     async def close(self) -> None:
-        """Returns when the disk has all that was handed over."""
+        """Returns when the disk has all that was handed over, or after a moment without the rest."""
         if self._writes:
-            await asyncio.wait(self._writes)
+            await asyncio.wait(self._writes, timeout=_PATIENCE_S)
+        for write in self._writes:
+            write.cancel()
+        await asyncio.sleep(0)  # they are counted
         self._disk.shutdown(wait=False)
 
     def _wants(self, record: Record) -> bool:
@@ -138,6 +148,9 @@ class Archive:
     def _written(self, station: str, shot: _Shot, write: "asyncio.Future[int]") -> None:
         self._writes.discard(write)
         self.forget([shot])
+        if write.cancelled():
+            self._probe.picture_lost(station, "shutdown")
+            return
         error = write.exception()
         if isinstance(error, OSError | PictureError):
             self._probe.picture_lost(station, "disk")

@@ -202,6 +202,7 @@ class _Shared:
                 triggered=triggered,
                 probe=self.metrics,
                 on_capture=captured,
+                recall_bytes=config.records.archive.memory_mb << 20 if config.records.archive else 0,
             )
             for camera, kind in settings.cameras.items()
         }

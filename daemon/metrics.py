@@ -40,7 +40,7 @@ REFUSALS = (
 COMMANDS = ("promote", "rollback", "shadow")
 COMPARISONS = ("same", "candidate_passes", "candidate_fails", "dropped", "unscored")
 LOSSES = ("overflow", "damaged", "shutdown")
-PICTURE_LOSSES = ("overwritten", "overload", "disk")
+PICTURE_LOSSES = ("overwritten", "overload", "disk", "shutdown")
 OTHER = "other"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 2.5, 5.0)

@@ -41,7 +41,7 @@ class Probe:
     def record_lost(self, count: int, why: str) -> None: ...
     def picture_kept(self, station: str, archive_bytes: int) -> None: ...
     def picture_lost(self, station: str, why: str) -> None:
-        """`why` is overwritten, overload or disk."""
+        """`why` is overwritten, overload, disk or shutdown."""
 
 
 SILENT = Probe()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from camera.folder import FolderConfig
-from camera.running import FRAME_SLOTS
+from camera.ring import FEWEST
 from inspection import clock
 from inspection.errors import NoImage
 from inspection.frame import Crops, Missed
@@ -56,13 +56,13 @@ async def test_a_free_running_camera_hands_over_every_picture(manifest: Path, st
 async def test_a_picture_is_there_by_its_number_until_later_ones_take_its_place(
     tmp_path: Path, start_camera: StartCamera
 ) -> None:
-    for value in range(FRAME_SLOTS + 2):
+    for value in range(FEWEST + 2):
         cv2.imwrite(str(tmp_path / f"{value:02}.png"), np.full((48, 64), 100 + value, np.uint8))
     async with start_camera(FolderConfig(kind="folder", path=tmp_path)) as rig:
         await rig.until_up()
-        shots = [await rig.process.shoot(clock.monotonic() + 10) for _ in range(FRAME_SLOTS + 2)]
+        shots = [await rig.process.shoot(clock.monotonic() + 10) for _ in range(FEWEST + 2)]
         recalled = [rig.process.recall(shot.number) for shot in shots]
         assert rig.process.recall(0) is None
     assert recalled[:2] == [None, None]
-    assert [int(frame.pixels[0, 0]) for frame in recalled[2:] if frame] == list(range(102, 102 + FRAME_SLOTS))
+    assert [int(frame.pixels[0, 0]) for frame in recalled[2:] if frame] == list(range(102, 102 + FEWEST))
     assert [frame.number for frame in recalled[2:] if frame] == [shot.number for shot in shots[2:]]

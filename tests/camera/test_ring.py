@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from camera.ring import Place, Ring
+from camera.ring import FEWEST, Place, Ring
 
 
 @pytest.fixture
@@ -35,6 +35,18 @@ def test_what_is_written_is_read(ring: Ring, array: "np.ndarray[tuple[int, ...],
     assert read is not None
     assert read.dtype == array.dtype
     assert np.array_equal(read, array)
+
+
+@pytest.mark.parametrize(("memory", "kept"), [(10_000, 10), (0, FEWEST), (1_000_000, 16)])
+def test_as_many_of_the_last_pictures_are_there_as_the_memory_is_for(memory: int, kept: int) -> None:
+    ring = Ring.create(slots=16, slot_bytes=1_000_000, memory=memory)
+    try:
+        places = [ring.write(np.full((10, 100), value, np.uint8)) for value in range(20)]
+        read = [ring.read(place) for place in places]
+    finally:
+        ring.close()
+    assert [array is not None for array in read] == [False] * (20 - kept) + [True] * kept
+    assert [int(array[0, 0]) for array in read if array is not None] == list(range(20 - kept, 20))
 
 
 def test_an_overwritten_picture_is_noticed(ring: Ring) -> None:

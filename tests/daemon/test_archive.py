@@ -1,8 +1,9 @@
 """Pictures of judged parts are on disk as the camera gave them, and never cost a record."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +178,27 @@ async def test_a_record_that_is_committed_first_names_its_picture(bench: Build) 
         await line.keeper.kept(record(2, FAIL))
     await line.close()
     assert line.heard.pictures == 1
+
+
+async def test_a_disk_that_hangs_does_not_hold_up_the_end(
+    bench: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.archive._PATIENCE_S", 0.05)
+    line = bench({"top": frame(noise())})
+    first = record(1, FAIL)
+    line.keeper.keep(first)
+    async with asyncio.timeout(10):
+        while not line.heard.pictures:
+            await asyncio.sleep(0.001)
+    (day,) = (tmp_path / "archive" / "press").iterdir()
+    stuck = day / "0123abcd-press-2-top.part"
+    os.mkfifo(stuck)  # to write into it waits for a reader
+    for seq in (2, 3):
+        line.keeper.keep(replace(record(seq, FAIL), utc=first.utc))
+    await line.close()
+    stuck.read_bytes()
+    assert len(line.heard.records) == 3
+    assert line.heard.lost == ["shutdown", "shutdown"]
 
 
 def test_the_oldest_pictures_go_and_nothing_else(tmp_path: Path) -> None:
