@@ -14,13 +14,13 @@ from inspection.part import Label
 from training.bank import distances, fitted_bank
 from training.calibrate import calibrate
 from training.dataset import Dataset, Sample, Split
-from training.decide import decide
+from training.decide import Decision, decide
 from training.evaluate import truth_of
-from training.good import cut_above, decide_by_good, rejected_of
+from training.good import cut_above, decide_by_good, expected_overkill, rejected_of
 from training.make import Made, choose_golden, picture_to_copy
 from training.metrics import report
 from training.pictures import crops_of
-from training.targets import ScoredSplit, Targets, group_numbers, require_provable
+from training.targets import ScoredSplit, Targets, group_numbers, percent, require_provable
 from vision.classifier import probability
 from vision.recipe import Recipe
 from vision.weights import Tensors
@@ -104,6 +104,18 @@ def make_ok_only_bundle(
             scores={name: array for split, one in scored.items() for name, array in one.stored(split).items()},
         )
     return Made(bundle, 0, reports["val"], reports.get("test"), decision)
+
+
+def unknown_lines(decision: Decision) -> list[str]:
+    """What thresholds that good parts alone have chosen do not tell, and what they do; none where defects had a say."""
+    if decision.val.escape.of >= ENOUGH:
+        return []
+    trials = decision.val.overkill_groups if decision.targets.count == "groups" else decision.val.overkill
+    expected = expected_overkill(trials.of, trials.count)
+    return [
+        f"  HOW MANY DEFECTIVE PARTS ESCAPE IS NOT KNOWN: val holds {decision.val.escape.of}, and {ENOUGH} are needed.",
+        f"  A new good part, if it is like those of val, fails with a probability of at most {percent(expected)}.",
+    ]
 
 
 def _good(dataset: Dataset, split: Split) -> tuple[Sample, ...]:

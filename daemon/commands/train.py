@@ -103,6 +103,10 @@ def main(args: argparse.Namespace) -> int:
     for split, report in ((f"val ({chosen})", made.val), ("test", made.test)):
         lines += ["", split, *(report_lines(report) if report else ["  the data set has no test split"])]
     lines += ["", *decision_lines(made.decision)]
+    if args.recipe == OK_ONLY:
+        from training.ok_only import unknown_lines  # noqa: PLC0415
+
+        lines += unknown_lines(made.decision)
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 

@@ -13,7 +13,7 @@ from training.dataset import Dataset, load_dataset, split_dataset
 from training.evaluate import evaluate
 from training.good import cut_above, decide_by_good, expected_overkill, rejected_of
 from training.make import Made
-from training.ok_only import make_ok_only_bundle
+from training.ok_only import make_ok_only_bundle, unknown_lines
 from training.targets import Costs, ScoredSplit, Targets
 from vision.backends.choose import open_backend
 from vision.recipe import Recipe
@@ -76,6 +76,13 @@ def test_no_good_part_of_val_is_rejected_where_fewer_than_a_hundred_choose_the_t
     assert made.val.confusion.ok_passed == made.val.n_ok
     assert made.bundle.thresholds.pass_below == made.bundle.thresholds.fail_above
     assert made.bundle.thresholds.pass_below == pytest.approx(0.5, abs=1e-4)
+
+
+def test_the_report_says_that_escapes_are_unknown_and_what_overkill_to_expect(made: Made) -> None:
+    text = "\n".join(unknown_lines(made.decision))
+
+    assert "HOW MANY DEFECTIVE PARTS ESCAPE IS NOT KNOWN" in text
+    assert "at most 16.7%" in text  # five good parts in val, none rejected
 
 
 def test_torch_says_that_it_does_not_run_a_bank(made: Made) -> None:
