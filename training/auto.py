@@ -103,7 +103,7 @@ class _Run:
         pixels = self._taken(looked)
         best = self._taken([pixels, *self._look(geometry_candidates(pixels[0], width, height), pixels[0])])
         rivals = sorted((pair for pair in looked if pair is not pixels), key=lambda pair: -pair[1].mean("auroc"))
-        close = [pair[0].with_pixels_of(best[0]) for pair in rivals if _close(pair[1], pixels[1])]
+        close = [best[0].with_pixels_of(pair[0]) for pair in rivals if _close(pair[1], pixels[1])]
         return self._learn(best, close[:_RIVALS])
 
     def _look(self, candidates: Iterable[Candidate], best: Candidate | None) -> list[tuple[Candidate, Trial]]:

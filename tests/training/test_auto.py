@@ -112,6 +112,17 @@ def test_the_bundle_tells_every_candidate_and_why_the_winner_won(of_bright: tupl
     assert told["choices"][-1]["why"]
 
 
+def test_pixels_that_come_close_are_rivals_of_the_best_in_its_geometry(of_bright: tuple[Dataset, Made]) -> None:
+    """Here all are told apart by the probe already, so that the rival is named and not taught."""
+    _, result = of_bright
+
+    skipped = [skipped["name"] for skipped in result.bundle.metrics["training"]["search"]["skipped"]]
+
+    taught = [name for name in skipped if name.endswith("; layer4")]
+    assert len(set(taught)) == len(taught) == 2
+    assert {name.split(", ")[-1] for name in taught} == {"whole frame; layer4"}
+
+
 def test_thresholds_come_from_pictures_that_no_judging_model_has_seen(of_bright: tuple[Dataset, Made]) -> None:
     """All of train and val are judged, and the runtime agrees with what training wrote about test."""
     dataset, result = of_bright
