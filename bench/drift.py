@@ -18,12 +18,12 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from camera.impression import impression
 from camera.picture import read_picture
 from inspection.frame import Pixels
-from inspection.impression import Impression
+from inspection.impression import PICTURES, Impression
 from inspection.part import Label
 from training.dataset import Sample, load_dataset
 from vision.backends.choose import open_backend
 from vision.bundle import load_bundle
-from vision.drift import PICTURES, Alarm, Reference, ScoreReference
+from vision.drift import Alarm, Reference, ScoreReference
 from vision.watch import PictureWatch, ScoreWatch
 
 STEADY = 100

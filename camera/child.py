@@ -18,14 +18,16 @@ import cv2
 
 from camera.camera import Camera
 from camera.health import Health
+from camera.impression import Impressions
 from camera.kinds import CameraConfig, open_camera
 from camera.making import Making
-from camera.messages import Alive, Ended, Gone, Make, Opened, Seen, Taken, Unusable, Wanted, receive, send
+from camera.messages import Alive, Ended, Gone, Looked, Make, Opened, Seen, Taken, Unusable, Wanted, receive, send
 from camera.pace import Pace
 from camera.ring import Ring
 from inspection import clock, spawn
 from inspection.errors import CameraError
 from inspection.frame import Capture, CropMaker, Frame, Missed
+from inspection.impression import PICTURES
 from inspection.verdict import Reason
 
 CLOSE_PATIENCE_S = 1.0
@@ -106,6 +108,7 @@ class Child:
         self._camera = camera
         self._making = making
         self._requests = requests
+        self._impressions = Impressions()
         config = setup.config
         self._health = Health(
             config.health, frozen_after=config.frozen_after, same_size=config.same_size, size=setup.size
@@ -200,6 +203,13 @@ class Child:
             else:
                 why = next(iter(unmade.values()))
                 self._unusable(_missed(capture, Reason.DECODE_ERROR, why), request, seen)
+        self._remember(capture)
+
+    def _remember(self, frame: Frame) -> None:
+        """Behind the crop, which is on its way by now: no part waits for it."""
+        self._impressions.add(frame.pixels, frame.bit_depth)
+        if self._impressions.pictures == PICTURES:
+            send(self._setup.sock, Looked(self._impressions.take()))
 
     def _show(self, frame: Frame) -> Seen:
         """Whatever is a picture can be looked at, also when it must not be judged."""

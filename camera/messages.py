@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from camera.ring import Place
 from inspection.frame import CropMaker, Missed
+from inspection.impression import Impression
 from inspection.part import Label
 from inspection.verdict import Reason
 
@@ -82,6 +83,13 @@ class Unusable:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """What the last pictures that were handed over looked like."""
+
+    impression: Impression
+
+
+@dataclass(frozen=True, slots=True)
 class Alive:
     """The camera streams, and nobody asked for its pictures."""
 
@@ -99,7 +107,7 @@ class Ended:
     """The source has no more pictures and the child ends."""
 
 
-ToParent = Opened | Making | Taken | Unusable | Alive | Gone | Ended
+ToParent = Opened | Making | Taken | Unusable | Looked | Alive | Gone | Ended
 ToChild = Wanted | Make
 
 

@@ -15,13 +15,14 @@ from typing import assert_never
 
 from camera.child import Setup
 from camera.kinds import CameraConfig
-from camera.messages import Alive, Ended, Gone, Make, Making, Opened, Seen, Taken, ToParent, Unusable, Wanted
+from camera.messages import Alive, Ended, Gone, Looked, Make, Making, Opened, Seen, Taken, ToParent, Unusable, Wanted
 from camera.ring import Ring
 from camera.running import FRAME_SLOTS, Running
 from inspection import clock
 from inspection.backoff import Backoff
 from inspection.errors import CameraError, NoImage
 from inspection.frame import CropMaker, CropPixels, Crops, Frame, Missed
+from inspection.impression import Impression
 from inspection.probe import Probe
 from inspection.verdict import Reason
 
@@ -47,12 +48,14 @@ class CameraProcess:
         triggered: bool,
         probe: Probe,
         on_capture: Callable[[Crops | Missed], None],
+        on_look: Callable[[Impression], None],
         recall_bytes: int = 0,
     ) -> None:
         """`makers` run in the child: every picture is made into crops by each of them, by the name of its recipe.
 
         On a triggered station pictures come only through `shoot`; on a free-running one every picture goes to
         `on_capture` on the event loop, and so does one Missed for each time the camera is lost.
+        `on_look` is told there what every ten pictures looked like.
 
         The last pictures can be recalled while they fit into `recall_bytes`, and four in any case.
         """
@@ -68,6 +71,7 @@ class CameraProcess:
         self._triggered = triggered
         self._probe = probe
         self._on_capture = on_capture
+        self._on_look = on_look
         self._child: Running | None = None
         self._streaming = False
         self._down = (Reason.CAMERA_LOST, "not open yet")
@@ -288,6 +292,8 @@ class CameraProcess:
                     self._show(message.seen)
                 self._number = max(self._number, self._base + message.missed.number)
                 self._answer(message.request, replace(message.missed, number=self._number))
+            case Looked():
+                self._on_look(message.impression)
             case Alive():
                 pass
             case Gone() | Ended():

@@ -21,7 +21,8 @@ from inspection.frame import Capture, Frame, Missed, Pixels
 from inspection.part import Label
 from inspection.verdict import Reason
 
-Deed = Literal["stall", "freeze", "dark", "blown", "garbage", "size_change", "skip", "disconnect", "die"]
+Altered = Literal["dark", "blown", "garbage", "size_change", "dim", "blur", "shift"]
+Deed = Literal["stall", "freeze", "skip", "disconnect", "die", Altered]
 
 
 class Misbehaviour(BaseModel):
@@ -33,7 +34,8 @@ class Misbehaviour(BaseModel):
     do: Deed = Field(
         description="`stall`: give nothing for so many pictures' time; `freeze`: repeat the picture before; `dark`, "
         "`blown`: no light, too much; `garbage`: no image at all; `size_change`: half the width; `skip`: lose the "
-        "picture and say so; `disconnect`: the device is gone; `die`: the driver takes its process with it."
+        "picture and say so; `disconnect`: the device is gone; `die`: the driver takes its process with it; `dim`, "
+        "`blur`, `shift`: a third less light, out of focus, the camera turned by a twentieth of the width."
     )
     for_frames: int = Field(default=1, ge=1, description="How many pictures it concerns.")
 
@@ -137,14 +139,6 @@ class SimulatedCamera:
                 return _with(frame, frame.pixels)
             case "freeze":
                 return _with(frame, frame.pixels if self._last is None else self._last.pixels)
-            case "dark":
-                return _with(frame, _like(frame, frame.pixels >> (frame.bit_depth - 1)))
-            case "blown":
-                return _with(frame, _like(frame, np.full(frame.pixels.shape, 2**frame.bit_depth - 1)))
-            case "garbage":
-                return _with(frame, _garbage(frame))
-            case "size_change":
-                return _with(frame, _like(frame, frame.pixels[:, : frame.pixels.shape[1] // 2]))
             case "skip":
                 return Missed(self._name, frame.number, Reason.MISSED_TRIGGER, frame.captured, "skipped by script")
             case "disconnect":
@@ -152,6 +146,8 @@ class SimulatedCamera:
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
                 raise AssertionError
+            case altered:
+                return _with(frame, _altered(frame, altered))
 
 
 def draw_part(config: SimulatedConfig, number: int) -> tuple[Pixels, Label]:
@@ -184,6 +180,25 @@ def _dig_pits(surface: NDArray[np.float32], rng: np.random.Generator) -> None:
 def _with(frame: Frame, pixels: Pixels) -> Frame:
     """The same moment with other pixels; what they show is not known any more."""
     return Frame(frame.camera, frame.number, pixels, frame.captured, frame.bit_depth, frame.source)
+
+
+def _altered(frame: Frame, how: Altered) -> Pixels:
+    pixels = frame.pixels
+    match how:
+        case "dark":
+            return _like(frame, pixels >> (frame.bit_depth - 1))
+        case "blown":
+            return _like(frame, np.full(pixels.shape, 2**frame.bit_depth - 1))
+        case "garbage":
+            return _garbage(frame)
+        case "size_change":
+            return _like(frame, pixels[:, : pixels.shape[1] // 2])
+        case "dim":
+            return _like(frame, pixels * (2 / 3))
+        case "blur":
+            return _like(frame, np.asarray(cv2.GaussianBlur(pixels, (0, 0), 2)))
+        case "shift":
+            return _like(frame, np.roll(pixels, pixels.shape[1] // 20, axis=1))
 
 
 def _like(frame: Frame, values: NDArray[Any]) -> Pixels:

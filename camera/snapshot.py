@@ -39,6 +39,7 @@ async def take(name: str, config: CameraConfig, *, pictures: int, timeout_s: flo
         {"none": _no_crop},
         triggered=False,
         probe=taking,
+        on_look=lambda _: None,
         on_capture=lambda capture: taking.captured(capture, process.picture()),
     )
     playing = asyncio.create_task(process.play(), name="camera")

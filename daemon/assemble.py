@@ -12,6 +12,7 @@ from daemon.archive import Archive, ArchivingKeeper, Keeper
 from daemon.checks import public_key
 from daemon.choice import Origin, at_start
 from daemon.config import Config, StationConfig
+from daemon.drift import Drift
 from daemon.heard import Heard
 from daemon.ledger import Ledger
 from daemon.logs import Telling
@@ -69,6 +70,7 @@ class Daemon:
     origin: Origin
     make_model: MakeModel
     shadow: Shadow
+    drift: Drift
     metrics: Heard
     records: Records
     archive: Archive | None
@@ -129,11 +131,14 @@ def assemble(config: Config, *, page: socket.socket | None = None, make_model: M
         probe=metrics,
     )
     shadow = Shadow(config.state_dir, session, metrics)
+    drift = Drift(config.drift, models, config.state_dir, metrics)
     archive = Archive(config.records.archive, metrics) if config.records.archive else None
-    shared = _Shared(config, session, models, shadow, metrics, records, archive)
+    shared = _Shared(config, session, models, shadow, drift, metrics, records, archive)
     units = tuple(shared.unit(name, settings) for name, settings in config.stations.items())
     program = version("linegate")
-    return Daemon(config, session, program, models, origin, make_model, shadow, metrics, records, archive, units, page)
+    return Daemon(
+        config, session, program, models, origin, make_model, shadow, drift, metrics, records, archive, units, page
+    )
 
 
 def _metrics(config: Config) -> Heard:
@@ -176,6 +181,7 @@ class _Shared:
     session: str
     models: Models
     shadow: Shadow
+    drift: Drift
     metrics: Heard
     records: Records
     archive: Archive | None
@@ -203,6 +209,7 @@ class _Shared:
                 probe=self.metrics,
                 on_capture=captured,
                 recall_bytes=config.records.archive.memory_mb << 20 if config.records.archive else 0,
+                on_look=partial(self.drift.looked, name, camera),
             )
             for camera, kind in settings.cameras.items()
         }
@@ -233,7 +240,7 @@ class _Shared:
             teller=link,
             keeper=archiving or keeper,
             tally=Tally(),
-            onlooker=self.shadow,
+            onlookers=(self.shadow, self.drift),
             probe=self.metrics,
         )
         return Unit(name, settings, station, link, desk, cameras, archiving)

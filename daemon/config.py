@@ -28,6 +28,7 @@ from transport.mqtt import BrokerConfig
 from transport.triggers import TriggerLimits
 from vision.backends.choose import BackendChoice
 from vision.signature import KEY_LINE
+from vision.watch import DriftConfig
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000  # an alias bomb expands past this long before it costs memory
@@ -151,6 +152,9 @@ class Config(Settings):
     model: ModelConfig = Field(description="Which bundle decides, and on what.")
     mqtt: BrokerConfig = Field(default_factory=BrokerConfig, description="The broker.")
     records: KeepingConfig = Field(default_factory=KeepingConfig, description="The record store.")
+    drift: DriftConfig = Field(
+        default_factory=DriftConfig, description="Alarms when pictures or scores are no longer what they were."
+    )
     http: HttpConfig = Field(default_factory=HttpConfig, description="The status page, /metrics, /healthz and /readyz.")
     log: LogConfig = Field(default_factory=LogConfig, description="What is told on standard error.")
     stations: dict[Name, StationConfig] = Field(

@@ -25,6 +25,8 @@ from prometheus_client.registry import Collector
 
 from inspection.probe import Probe
 from inspection.verdict import Outcome, Reason
+from vision.drift import ALL_CAMERAS, OF_PICTURES, Alarm
+from vision.watch import Readings
 
 STAGES = ("capture", "prepare", "queue", "infer", "publish", "total")
 REFUSALS = (
@@ -130,6 +132,29 @@ class _Bounded:
         return OTHER
 
 
+class _Drift:
+    """How far pictures and scores are from their reference, and the alarms that come of it."""
+
+    def __init__(self, registry: CollectorRegistry, cameras: Mapping[str, Sequence[str]]) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"linegate_drift_{name}", text, ("station", "camera", "reason"), registry=registry)
+
+        self._deviation = gauge("deviation", "How far live pictures or scores are from the reference.")
+        self._limit = gauge("limit", "The deviation that raises the alarm.")
+        self._alarm = gauge("alarm", "1 while the alarm lasts.")
+        for station, names in cameras.items():
+            self._alarm.labels(station, ALL_CAMERAS, Alarm.SCORE_SHIFT)
+            for camera, alarm in product(names, OF_PICTURES):
+                self._alarm.labels(station, camera, alarm)
+
+    def read(self, station: str, camera: str, readings: Readings) -> None:
+        for alarm, reading in readings.items():
+            self._deviation.labels(station, camera, alarm).set(reading.deviation)
+            self._alarm.labels(station, camera, alarm).set(reading.raised)
+            if reading.limit is not None:
+                self._limit.labels(station, camera, alarm).set(reading.limit)
+
+
 class Metrics(Probe):
     """A registry of its own, filled by what the pipeline tells.
 
@@ -210,7 +235,7 @@ class Metrics(Probe):
         self._queues = _Bounded((), room=64)
         self._children = _Bounded((), room=256)
         self._begin(cameras, deadlines, links)
-        self._begin_models(cameras)
+        self._drift = _Drift(registry, cameras)
 
     def _begin(
         self, cameras: Mapping[str, Sequence[str]], deadlines: Mapping[str, float], links: Sequence[str]
@@ -238,6 +263,7 @@ class Metrics(Probe):
             self._lost.labels(why)
         for reason in (Reason.WORKER_FAILED, Reason.WORKER_HUNG):
             self._restarts.labels(self._children("worker"), reason)
+        self._begin_models(cameras)
 
     def _begin_models(self, stations: Collection[str]) -> None:
         for command, result in product(COMMANDS, ("done", "refused")):
@@ -345,3 +371,6 @@ class Metrics(Probe):
 
     def picture_lost(self, station: str, why: str) -> None:
         self._pictures_lost.labels(station, self._why_picture_lost(why)).inc()
+
+    def drifted(self, station: str, camera: str, readings: Readings) -> None:
+        self._drift.read(station, camera, readings)

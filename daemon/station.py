@@ -94,7 +94,7 @@ class Station:
         teller: Teller,
         keeper: Keeper,
         tally: Tally,
-        onlooker: Onlooker,
+        onlookers: Sequence[Onlooker],
         probe: Probe,
     ) -> None:
         self.settings = settings
@@ -104,7 +104,7 @@ class Station:
         self._live = live
         self._teller = teller
         self._keeper = keeper
-        self._onlooker = onlooker
+        self._onlookers = onlookers
         self._probe = probe
         self._running: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -188,7 +188,8 @@ class Station:
         if not self._committed_first(verdict):
             self._keeper.keep(self._record(inspection, verdict, said=said))
         self.tally.closed(verdict, inspection.captures, seconds=inspection.stages["total"], said=said)
-        self._onlooker.judged(verdict, inspection.captures)
+        for onlooker in self._onlookers:
+            onlooker.judged(verdict, inspection.captures)
 
     def _time(self, inspection: Inspection, publish_began: float) -> None:
         now, part, stages = clock.monotonic(), inspection.part, inspection.stages

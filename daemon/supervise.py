@@ -86,6 +86,7 @@ class Supervisor:
             if daemon.config.model.library is not None:
                 Distant(daemon, orders, daemon.config.model.library, start).listen()
             start("records", daemon.records.run())
+            start("drift", daemon.drift.run())
             for unit in daemon.units:
                 start(f"link {unit.name}", unit.link.run())
                 for name, camera in unit.cameras.items():

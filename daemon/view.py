@@ -10,6 +10,7 @@ from daemon.watchdog import Watchdog
 from dashboard.source import CameraView, Count, OutboxView, Snapshot, StationView, WorkerView
 from inspection import clock
 from inspection.frame import Frame
+from vision.drift import ALL_CAMERAS
 
 Readiness = Literal["ready", "not_ready"]
 
@@ -63,10 +64,13 @@ class View:
             p99_ms=_ms(tally.recent.quantile(now, 0.99)),
             deadline_ms=unit.config.usual_deadline_ms,
             cameras=tuple(
-                CameraView(name, camera.up, camera.frames or None, tally.last(name))
+                CameraView(
+                    name, camera.up, camera.frames or None, tally.last(name), self._daemon.drift.raised(unit.name, name)
+                )
                 for name, camera in unit.cameras.items()
             ),
             agreement=tally.agreement,
+            alarms=self._daemon.drift.raised(unit.name, ALL_CAMERAS),
         )
 
     def picture(self, station: str, camera: str) -> bytes | None:
@@ -102,6 +106,9 @@ def readiness(daemon: Daemon, unit: Unit) -> tuple[Readiness, str]:
             return "not_ready", f"camera_lost: {name}"
     if daemon.config.records.require_record and daemon.records.failure:
         return "not_ready", "store_failed"
+    drifted = daemon.drift.obstacle(unit.name)
+    if drifted:
+        return "not_ready", drifted
     return "ready", ""
 
 

@@ -32,12 +32,16 @@ class LastVerdict:
 
 @dataclass(frozen=True, slots=True)
 class CameraView:
-    """`picture` changes whenever `Source.picture` would answer another picture; None while there is none."""
+    """`picture` changes whenever `Source.picture` would answer another picture; None while there is none.
+
+    `alarms`: in what its pictures are no longer what they were.
+    """
 
     name: str
     up: bool
     picture: int | None = None
     last: LastVerdict | None = None
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class StationView:
 
     `mode` is triggered or free. `state` is ready, not_ready or offline, as the PLC is told; `state_reason`
     says why. `rate_per_s`, `p50_ms` and `p99_ms` are of a recent window (`dashboard.recent.Recent`); the
-    latencies are None while it is empty.
+    latencies are None while it is empty. `alarms`: in what its scores are no longer what they were.
     """
 
     name: str
@@ -78,6 +82,7 @@ class StationView:
     deadline_ms: float
     cameras: tuple[CameraView, ...]
     agreement: Agreement | None = None
+    alarms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ SCENE_SIDE = 128
 
 HISTOGRAM_BINS = 32
 
+PICTURES = 10
+"""Pictures that a camera's process looks at before it tells of them."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Impression:

@@ -12,12 +12,9 @@ from typing import Annotated, Self
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from inspection.impression import HISTOGRAM_BINS, SCENE_SIDE, Impression
-
-PICTURES = 10
-"""Pictures of an impression: how often alarms are looked at."""
 
 WINDOW = 5
 """Impressions that are compared with the reference."""
@@ -30,32 +27,46 @@ SCORES = 100
 
 
 class Alarm(StrEnum):
-    """What has changed. docs/reference/reasons.md tells what to do about each."""
+    """What has changed, the one that tells most of the cause first. docs/reference/alarms.md says what to do."""
 
+    CAMERA_MOVED = "camera_moved"
+    FOCUS_LOSS = "focus_loss"
     EXPOSURE_SHIFT = "exposure_shift"
     CONTRAST_SHIFT = "contrast_shift"
-    TEXTURE_SHIFT = "texture_shift"
-    FOCUS_LOSS = "focus_loss"
-    HISTOGRAM_SHIFT = "histogram_shift"
-    CAMERA_MOVED = "camera_moved"
     SCENE_CHANGED = "scene_changed"
+    TEXTURE_SHIFT = "texture_shift"
+    HISTOGRAM_SHIFT = "histogram_shift"
     SCORE_SHIFT = "score_shift"
 
+
+ALL_CAMERAS = "all"
+"""Stands for the camera where an alarm is about a station's scores."""
 
 OF_PICTURES: tuple[Alarm, ...] = tuple(alarm for alarm in Alarm if alarm is not Alarm.SCORE_SHIFT)
 
 _CLEARANCE = 1.5  # of a limit above the farthest window of the reference
 
-# The least that is worth an alarm, and what must be noticed at the latest: where the reference wanders so far by itself
-# that its limit would lie beyond, the alarm is not given at all.
-_RANGE: Mapping[Alarm, tuple[float, float]] = {
-    Alarm.EXPOSURE_SHIFT: (0.1, 0.5),
-    Alarm.CONTRAST_SHIFT: (0.1, 0.5),
-    Alarm.TEXTURE_SHIFT: (0.1, 0.6),
-    Alarm.FOCUS_LOSS: (0.1, 0.5),
-    Alarm.HISTOGRAM_SHIFT: (0.25, 3.0),
-    Alarm.CAMERA_MOVED: (0.005, 0.05),
-    Alarm.SCENE_CHANGED: (0.25, 2.0),
+LEAST: Mapping[Alarm, float] = {
+    Alarm.EXPOSURE_SHIFT: 0.1,
+    Alarm.CONTRAST_SHIFT: 0.1,
+    Alarm.TEXTURE_SHIFT: 0.1,
+    Alarm.FOCUS_LOSS: 0.1,
+    Alarm.HISTOGRAM_SHIFT: 0.25,
+    Alarm.CAMERA_MOVED: 0.005,
+    Alarm.SCENE_CHANGED: 0.25,
+    Alarm.SCORE_SHIFT: 0.25,
+}
+"""The least deviation that is worth an alarm."""
+
+# Where good parts wander so far by themselves that a limit would lie beyond this, the alarm is not given at all.
+_MOST: Mapping[Alarm, float] = {
+    Alarm.EXPOSURE_SHIFT: 0.5,
+    Alarm.CONTRAST_SHIFT: 0.5,
+    Alarm.TEXTURE_SHIFT: 0.6,
+    Alarm.FOCUS_LOSS: 0.5,
+    Alarm.HISTOGRAM_SHIFT: 3.0,
+    Alarm.CAMERA_MOVED: 0.05,
+    Alarm.SCENE_CHANGED: 2.0,
 }
 
 _HANNING = cv2.createHanningWindow((SCENE_SIDE, SCENE_SIDE), cv2.CV_32F)
@@ -64,7 +75,6 @@ _CHANGED_SHARE = 99  # percent of a scene that may differ less
 _RARE = 1e-3  # keeps the logarithm of an empty bin finite
 
 _SCORE_BINS = 5
-_SCORE_LEAST = 0.25
 # Quantiles of chi-squared at 0.9999 for 1 to 4 degrees of freedom. A population stability index of counts that come
 # from one distribution is (1/n + 1/m) times such a number. Yurdakul, Naranjo: Statistical properties of the population
 # stability index, Journal of Risk Model Validation 14 (2020).
@@ -131,7 +141,7 @@ class Reference(BaseModel):
             rest = [*impressions[:start], *impressions[start + WINDOW :]]
             for alarm, deviation in deviations(Impression.of(window), Impression.of(rest)).items():
                 wander[alarm] = max(wander[alarm], size(alarm, deviation))
-        limits = {alarm: max(_RANGE[alarm][0], _CLEARANCE * far) for alarm, far in wander.items()}
+        limits = {alarm: max(LEAST[alarm], _CLEARANCE * far) for alarm, far in wander.items()}
         return cls(
             pictures=whole.pictures,
             brightness=whole.brightness,
@@ -140,11 +150,18 @@ class Reference(BaseModel):
             sharpness=whole.sharpness,
             histogram=tuple(whole.histogram.tolist()),
             scene=base64.b64encode(np.rint(whole.scene).astype(np.uint8).tobytes()).decode(),
-            limits={alarm: limit for alarm, limit in limits.items() if limit <= _RANGE[alarm][1]},
+            limits={alarm: limit for alarm, limit in limits.items() if limit <= _MOST[alarm]},
         )
 
+    @field_validator("scene")
+    @classmethod
+    def _whole(cls, scene: str) -> str:
+        if len(base64.b64decode(scene)) != SCENE_SIDE**2:
+            raise ValueError(f"is no picture of {SCENE_SIDE} x {SCENE_SIDE} pixels")
+        return scene
+
     def impression(self) -> Impression:
-        """Raises ValueError where `scene` has another size."""
+        """The pictures of the reference together."""
         scene = np.frombuffer(base64.b64decode(self.scene), np.uint8).reshape(SCENE_SIDE, SCENE_SIDE)
         return Impression(
             self.pictures,
@@ -181,12 +198,21 @@ class ScoreReference(BaseModel):
     @property
     def limit(self) -> float:
         chance = _CHI_SQUARED[len(self.edges)] * (1 / SCORES + 1 / self.scores)
-        return max(_SCORE_LEAST, chance)
+        return max(LEAST[Alarm.SCORE_SHIFT], chance)
 
     def deviation(self, scores: Sequence[float]) -> float:
         """The stability index of `scores`."""
         live = _shares(np.asarray(scores, np.float64), np.array(self.edges))
         return stability_index(live, np.array(self.shares))
+
+
+class BundleReference(BaseModel):
+    """What a bundle tells of the pictures and scores of good parts that it was made from: `metrics.drift`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pictures: Reference | None = None
+    scores: ScoreReference | None = None
 
 
 def _relative(now: float, before: float) -> float:

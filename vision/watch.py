@@ -3,23 +3,32 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from inspection.impression import Impression
-from vision.drift import (
-    LEARNT,
-    OF_PICTURES,
-    PICTURES,
-    SCORES,
-    WINDOW,
-    Alarm,
-    Reference,
-    ScoreReference,
-    deviations,
-    size,
-)
+from pydantic import BaseModel, ConfigDict, Field
+
+from inspection.impression import PICTURES, Impression
+from vision.drift import LEARNT, OF_PICTURES, SCORES, WINDOW, Alarm, Reference, ScoreReference, deviations, size
 
 _IN_A_ROW = 2
 _CLEAR_BELOW = 0.7  # of the limit
+
+
+class DriftConfig(BaseModel):
+    """Alarms when pictures or scores are no longer what they were."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    on_alarm: Literal["warn", "not_ready"] = Field(
+        "warn",
+        description="`warn`: a metric, a line in the log, a mark on the page. `not_ready`: the station's state says so "
+        "too, as long as the alarm lasts. No verdict is changed by either.",
+    )
+    reference: Literal["bundle", "live"] = Field(
+        "bundle",
+        description="`bundle`: pictures and scores are compared with those that the model was made from. `live`: with "
+        "the first 300 of the station itself, which is also done where the bundle tells nothing of its pictures.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,6 @@ class PictureWatch:
     """The pictures of one camera. Without a `reference` it learns one from the first 300."""
 
     def __init__(self, reference: Reference | None) -> None:
-        """Raises ValueError for a reference whose picture has another size."""
         self.reference = reference
         self._before = reference.impression() if reference else None
         self._recent: deque[Impression] = deque(maxlen=WINDOW if reference else LEARNT)

@@ -32,6 +32,8 @@ function span(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
 }
 
+const drifted = (alarms) => (alarms.length ? `drift: ${alarms.map(spoken).join(", ")}` : "");
+
 class Pair {
   constructor(list, title) {
     this.box = make(list, "div");
@@ -80,6 +82,7 @@ class Camera {
     this.part = make(first, "p");
     this.up = make(first, "span");
     this.note = make(caption, "p", "note");
+    this.alarms = make(caption, "p", "drift");
   }
   blank() {
     this.image.hidden = true;
@@ -95,6 +98,7 @@ class Camera {
       this.empty.hidden = true;
     }
     tag(this.up, view.up ? "plain" : "bad", `${this.name} ${view.up ? "up" : "DOWN"}`);
+    this.alarms.textContent = drifted(view.alarms);
     const last = view.last;
     this.banner.className = `verdict ${last ? last.outcome : ""}`;
     if (!last) {
@@ -130,6 +134,7 @@ class Station {
     ]) this[key] = new Figure(numbers, title);
     this.account = make(box, "p", "account");
     this.reasons = make(box, "p", "note");
+    this.alarms = make(box, "p", "drift");
     this.agreement = make(box, "p", "note");
   }
   set(view) {
@@ -157,6 +162,7 @@ class Station {
     if (difference) make(this.account, "b", "", ` \u2014 ${whole(difference)} UNACCOUNTED`);
     const shown = view.counts.filter((c) => c.count && c.reason !== "score");
     this.reasons.textContent = shown.map((c) => `${WORDS[c.outcome]} ${spoken(c.reason)} ${whole(c.count)}`).join(" \u00b7 ");
+    this.alarms.textContent = drifted(view.alarms);
     const a = view.agreement;
     this.agreement.textContent = a
       ? `Labels: ${whole(a.ok + a.ng - a.escapes - a.overkill)} of ${whole(a.ok + a.ng)} agree \u00b7 ` +

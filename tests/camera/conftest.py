@@ -14,6 +14,7 @@ from camera.simulated import Deed, Misbehaviour, SimulatedConfig
 from inspection import clock
 from inspection.errors import NoImage
 from inspection.frame import CropPixels, Crops, Missed, Pixels
+from inspection.impression import Impression
 from inspection.probe import Probe
 from inspection.verdict import Reason
 
@@ -63,6 +64,7 @@ class Rig:
     process: CameraProcess
     probe: HeardProbe
     captures: asyncio.Queue[Crops | Missed]
+    looks: list[Impression]
 
     async def until_up(self) -> None:
         await self.until(lambda: self.process.up)
@@ -90,6 +92,7 @@ def start_camera() -> StartCamera:
         prepare: Callable[[Pixels, int], CropPixels] = corner,
     ) -> AsyncIterator[Rig]:
         captures: asyncio.Queue[Crops | Missed] = asyncio.Queue()
+        looks: list[Impression] = []
         probe = HeardProbe()
         process = CameraProcess(
             "station",
@@ -99,10 +102,11 @@ def start_camera() -> StartCamera:
             triggered=triggered,
             probe=probe,
             on_capture=captures.put_nowait,
+            on_look=looks.append,
         )
         task = asyncio.create_task(process.run(), name="camera")
         try:
-            yield Rig(process, probe, captures)
+            yield Rig(process, probe, captures, looks)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

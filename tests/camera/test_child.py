@@ -101,7 +101,9 @@ from tests.camera.conftest import corner
 
 async def main():
     config = SimulatedConfig(kind="simulated", script=({script}))
-    camera = CameraProcess("s", "c", config, dict(corner=corner), triggered=True, probe=SILENT, on_capture=print)
+    camera = CameraProcess(
+        "s", "c", config, dict(corner=corner), triggered=True, probe=SILENT, on_capture=print, on_look=print
+    )
     running = asyncio.create_task(camera.run())
     while not camera.up:
         await asyncio.sleep(0.01)

@@ -135,7 +135,7 @@ def bench() -> Callable[..., Bench]:
             teller=line,
             keeper=line,
             tally=Tally(),
-            onlooker=line,
+            onlookers=[line],
             probe=metrics,
         )
         made = Bench(line, station, metrics, Judged(line))

@@ -7,6 +7,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.metrics import Metrics
 from inspection.verdict import Outcome, Reason
+from vision.drift import Alarm
+from vision.watch import Reading
 
 Labels = frozenset[str]
 
@@ -43,4 +45,5 @@ def exposition() -> Exposition:
     metrics.queue_depth("inference", 1)
     metrics.set_model("0123456789ab", "onnx-cpu", "equalize_gradient")
     metrics.set_shadow("ba9876543210")
+    metrics.drifted("raceway", "top", {Alarm.FOCUS_LOSS: Reading(0.02, 0.1, raised=False)})
     return Exposition(metrics.render().decode())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from camera.impression import Impressions
-from inspection.impression import Impression
-from vision.drift import LEARNT, PICTURES, SCORES, WINDOW, Alarm, Reference, ScoreReference, stability_index
+from inspection.impression import PICTURES, Impression
+from vision.drift import LEARNT, SCORES, WINDOW, Alarm, Reference, ScoreReference, stability_index
 from vision.watch import PictureWatch, Readings, ScoreWatch
 
 Change = Callable[[np.ndarray], np.ndarray]
