@@ -58,6 +58,7 @@ class Promoter:
         self._choice = daemon.origin.choice
         self._settings = daemon.config
         self._running: dict[Model, list[asyncio.Task[None]]] = {}
+        self._candidate: Named | None = None
         self._busy = ""
         self.swapped = asyncio.Event()
         """Set at each swap; for whoever tells of the model that is live."""
@@ -93,6 +94,7 @@ class Promoter:
             if recipe_key(checked.bundle.recipe) != live.recipe:
                 raise ModelRefused("its recipe is not that of the live model, so that it would need crops of its own")
             await self._end_shadow()
+            self._candidate = checked.choice.live
             tell(f"starting the worker of {checked.bundle.model_id}, with the time that the line leaves")
             candidate = await self._proven(checked, Pace.IDLE)
             self._daemon.shadow.begin(candidate)
@@ -115,8 +117,12 @@ class Promoter:
         except (BundleError, CameraError, ConfigError) as error:
             raise ModelRefused(str(error)) from error
         finally:
-            self._busy = ""
             self._daemon.metrics.asked(command, result)
+            if self._daemon.shadow.candidate is None:
+                self._candidate = None
+            named = (self._choice.live, self._choice.before, self._candidate)
+            await asyncio.to_thread(self._shelf.forget_others, *named)  # also what was refused
+            self._busy = ""
 
     async def _replaced(self, find: Find, source: Path, tell: Tell) -> Promoted:
         old = self._daemon.models.live
@@ -242,7 +248,6 @@ class Promoter:
         candidate = self._daemon.shadow.end()
         if candidate is not None:
             await self._end(candidate)
-        await asyncio.to_thread(self._shelf.forget_others, self._choice.live, self._choice.before)
 
     async def _end(self, model: Model) -> None:
         tasks = self._running.pop(model)

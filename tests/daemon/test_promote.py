@@ -191,5 +191,7 @@ async def _is_refused(rig: Rig, bundle: Path, why: str) -> None:
     assert rig.live is live
     assert live.worker.pid == worker
     assert Shelf(rig.config.state_dir).choice() == choice
+    copies = {folder.name for folder in (rig.config.state_dir / "models").glob("*")}
+    assert copies <= {live.bundle.model_id}
     verdict = await rig.judged()
     assert (verdict.model, verdict.outcome) == (live.bundle.model_id, Outcome.PASS)

@@ -28,6 +28,7 @@ async def test_a_candidate_is_compared_without_a_say_and_its_disagreements_are_l
     other = draw_bundle(tmp_path / "other", LEFT, note="stricter", pass_below=0.1)
     async with running(quiet(configured(tmp_path, live.path))) as rig:
         assert await rig.ask("shadow", other.path) == {"candidate": other.model_id}
+        assert (rig.config.state_dir / "models" / other.model_id / "bundle.json").exists()
         verdicts = [await rig.judged() for _ in range(5)]
         assert {(v.model, v.outcome) for v in verdicts} == {(live.model_id, Outcome.PASS)}
         await rig.until(lambda: counts(rig)["candidate_fails"] >= 5)
