@@ -16,6 +16,7 @@ from inspection.part import Label
 from training.calibrate import Calibration, calibrate
 from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
 from training.decide import HELD_OUT, TRAINED, Decision, clear_of, decide
+from training.drift import drift_reference
 from training.evaluate import truth_of
 from training.features import features_of
 from training.fit import Features, fit, fresh_head, margins
@@ -149,6 +150,7 @@ def finish(
                 "val": val.to_json(),
                 "test": test.to_json() if test else None,
                 "decision": decision.to_json(),
+                "drift": drift_reference(dataset, judged.samples, judging, thresholds),
                 "training": {
                     **notes,
                     "recipe": recipe.model_dump(mode="json"),

@@ -15,8 +15,9 @@ from training.bank import distances, fitted_bank
 from training.calibrate import calibrate
 from training.dataset import Dataset, Sample, Split
 from training.decide import Decision, decide
+from training.drift import drift_reference
 from training.evaluate import truth_of
-from training.good import cut_above, decide_by_good, expected_overkill, rejected_of
+from training.good import BANK_TRAINED, ENOUGH, cut_above, decide_by_good, expected_overkill, rejected_of
 from training.make import Made, choose_golden, picture_to_copy
 from training.metrics import report
 from training.pictures import crops_of
@@ -27,10 +28,6 @@ from vision.weights import Tensors
 from vision.write import write_bundle
 
 RECIPE = Recipe(enhance="none", geometry="squash")
-ENOUGH = 10
-"""Defective pictures in val from which on they have a say in the thresholds. A few may all be of one kind."""
-
-_SCORED_BY = "onnx fp32"
 _FEWEST = 2
 _LEAST_SPREAD = 1e-3  # of distances
 _MEDIAN_SCORE = 0.01  # of a good part, where no defective one tells what a score means
@@ -76,7 +73,7 @@ def make_ok_only_bundle(
         for split, values in found.items()
     }
     choose = decide if by_both else decide_by_good
-    decision = choose(targets, scored["val"], scored.get("test"), scored_by=_SCORED_BY)
+    decision = choose(targets, scored["val"], scored.get("test"), scored_by=BANK_TRAINED)
     reports = {split: report(one.scores, one.truth, decision.thresholds) for split, one in scored.items()}
     golden = choose_golden(val, scored["val"].scores, decision.thresholds)
     with tempfile.TemporaryDirectory(prefix="linegate-golden-") as scratch:
@@ -90,6 +87,7 @@ def make_ok_only_bundle(
             metrics={
                 **{split: reports[split].to_json() if split in reports else None for split in ("val", "test")},
                 "decision": decision.to_json(),
+                "drift": drift_reference(dataset, val, scored["val"].scores, decision.thresholds),
                 "training": {
                     **notes,
                     "seed": seed,
