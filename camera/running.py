@@ -11,7 +11,7 @@ from camera.ring import FEWEST, Ring
 from inspection import spawn
 
 FRAME_SLOTS = 64
-CROP_SLOTS = 32
+CROP_SLOTS = 64  # for two recipes, while one model takes another's place, 32 pictures
 CROP_BYTES = 64 << 20  # the most that a recipe may give; what a picture's crops do not use costs nothing
 
 _MESSAGES_A_TURN = 32
