@@ -95,9 +95,8 @@ def _squares(one: Gray, other: Gray) -> float:
 
 def _gray(pixels: Pixels, bit_depth: int) -> Gray:
     """The upper eight bits; of colour the green, of which a sensor has the most pixels."""
-    plane = pixels if pixels.ndim == 2 else cv2.extractChannel(pixels, 1)
+    plane = pixels if pixels.ndim == 2 else pixels[:, :, 1]
     if bit_depth > 8:
-        plane = plane >> (bit_depth - 8)
+        return (plane >> (bit_depth - 8)).astype(np.uint8)
     # OpenCV takes rows that lie apart, but not pixels that do.
-    together = plane.dtype == np.uint8 and plane.strides[1] == 1
-    return np.asarray(plane, np.uint8) if together else np.ascontiguousarray(plane, np.uint8)
+    return np.asarray(plane, np.uint8) if plane.strides[1] == 1 else np.ascontiguousarray(plane, np.uint8)
