@@ -12,6 +12,10 @@ from vision.bundle import Thresholds
 
 EXPECTED_OVERKILL = 0.01
 """Of good parts like those of val, on average over what val might have been, where no bound is asked for."""
+ENOUGH = 10
+"""Defective pictures in val from which on they have a say in the thresholds. A few may all be of one kind."""
+BANK_TRAINED = "onnx fp32"
+"""Who scores while a bank is made: `Decision.scored_by`."""
 
 Scores = NDArray[np.float64]
 

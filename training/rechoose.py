@@ -11,6 +11,7 @@ from inspection.part import Label
 from training.dataset import Dataset, Sample, require_classes
 from training.decide import HELD_OUT, TRAINED, Decision, clear_of, decide
 from training.evaluate import score, truth_of
+from training.good import BANK_TRAINED, ENOUGH, decide_by_good
 from training.metrics import Report, report
 from training.targets import ScoredSplit, Targets, group_numbers, require_provable, require_trials, restored
 from vision.bundle import Bundle
@@ -82,7 +83,10 @@ def rechoose_stored(bundle: Bundle, targets: Targets) -> Rechosen:
     require_trials(targets, val.truth, val.groups, "val")
     learnt_from = bundle.metrics.get("training", {}).get("learnt_from", ())
     chosen_on = HELD_OUT if "val" in learnt_from else "val"
-    decision = decide(targets, val, test, scored_by=TRAINED, chosen_on=chosen_on)
+    bank = bundle.arch == "resnet18-bank"
+    choose = decide_by_good if bank and val.truth.sum() < ENOUGH else decide
+    scored_by = BANK_TRAINED if bank else TRAINED
+    decision = choose(targets, val, test, scored_by=scored_by, chosen_on=chosen_on)
     return _rechosen(bundle, decision, val, test, bundle.data_hash)
 
 

@@ -14,6 +14,7 @@ from training.evaluate import evaluate
 from training.good import cut_above, decide_by_good, expected_overkill, rejected_of
 from training.make import Made
 from training.ok_only import make_ok_only_bundle, unknown_lines
+from training.rechoose import rechoose_stored
 from training.targets import Costs, ScoredSplit, Targets
 from vision.backends.choose import open_backend
 from vision.recipe import Recipe
@@ -83,6 +84,13 @@ def test_the_report_says_that_escapes_are_unknown_and_what_overkill_to_expect(ma
 
     assert "HOW MANY DEFECTIVE PARTS ESCAPE IS NOT KNOWN" in text
     assert "at most 16.7%" in text  # five good parts in val, none rejected
+
+
+def test_other_thresholds_are_chosen_by_the_good_parts_that_training_scored(made: Made) -> None:
+    assert rechoose_stored(made.bundle, Targets()).decision.thresholds == made.bundle.thresholds
+
+    with pytest.raises(DataError, match="nothing is known of escapes"):
+        rechoose_stored(made.bundle, Targets(costs=Costs(100, 1)))
 
 
 def test_torch_says_that_it_does_not_run_a_bank(made: Made) -> None:
