@@ -89,6 +89,7 @@ WAYS = (
     Way("reference", _trained("reference")),
     Way("whole-frame", _trained("whole-frame")),
     Way("auto", _trained("auto")),
+    Way("ok-only", _trained("ok-only")),
     Way("int8", _exported, after="auto", backend="onnx-int8"),
 )
 

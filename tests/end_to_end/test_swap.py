@@ -1,6 +1,7 @@
 """Models that are replaced on a running line: by the command line, over MQTT, and while the daemon is killed."""
 
 import json
+import select
 import shutil
 import signal
 import subprocess
@@ -100,14 +101,28 @@ def test_a_candidate_scores_in_the_shadow_of_a_running_line(line: Line) -> None:
 def results(line: Line) -> Iterator["subprocess.Popen[str]"]:
     words = ["mosquitto_sub", "-p", str(line.broker.port), "-t", f"{PREFIX}/command/result"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as hearing:
-        yield hearing
-        hearing.terminate()
+        try:
+            until(lambda: hears(line, hearing), "somebody hears what comes of commands")
+            yield hearing
+        finally:
+            hearing.terminate()
+
+
+def hears(line: Line, hearing: "subprocess.Popen[str]") -> bool:
+    """Whether it has subscribed: mosquitto_sub itself does not tell before there is a message."""
+    assert hearing.stdout is not None
+    published(line, "command/result", state="running")
+    return bool(select.select([hearing.stdout], [], [], 0.2)[0])
+
+
+def published(line: Line, topic: str, **fields: Any) -> None:
+    words = ["mosquitto_pub", "-p", str(line.broker.port), "-q", "1", "-t", f"{PREFIX}/{topic}", "-m"]
+    subprocess.run([*words, json.dumps(fields)], check=True)
 
 
 def asked(line: Line, hearing: "subprocess.Popen[str]", **fields: Any) -> dict[str, Any]:
     """What came of a command."""
-    words = ["mosquitto_pub", "-p", str(line.broker.port), "-q", "1", "-t", f"{PREFIX}/command", "-m"]
-    subprocess.run([*words, json.dumps(fields)], check=True)
+    published(line, "command", **fields)
     assert hearing.stdout is not None
     while True:
         told: dict[str, Any] = json.loads(hearing.stdout.readline())
