@@ -109,8 +109,22 @@ def decide(
 
     Raises DataError where no thresholds keep the targets; see `require_provable` for too few pictures.
     """
-    rate = float(val.truth.mean()) if targets.defect_rate is None else targets.defect_rate
+    rate = _rate(val, targets)
     thresholds = choose_thresholds(val, targets, rate)
+    return decided(targets, thresholds, val, test, scored_by=scored_by, chosen_on=chosen_on)
+
+
+def decided(
+    targets: Targets,
+    thresholds: Thresholds,
+    val: ScoredSplit,
+    test: ScoredSplit | None,
+    *,
+    scored_by: str,
+    chosen_on: str,
+) -> Decision:
+    """What thresholds that were chosen on `val` achieve on both."""
+    rate = _rate(val, targets)
     return Decision(
         targets,
         scored_by,
@@ -120,6 +134,10 @@ def decide(
         achieved(val, thresholds, targets.costs, rate),
         achieved(test, thresholds, targets.costs, rate) if test else None,
     )
+
+
+def _rate(val: ScoredSplit, targets: Targets) -> float:
+    return float(val.truth.mean()) if targets.defect_rate is None else targets.defect_rate
 
 
 def choose_thresholds(val: ScoredSplit, targets: Targets, defect_rate: float) -> Thresholds:

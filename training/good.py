@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspection.errors import DataError
-from training.decide import Decision, achieved, logit
+from training.decide import Decision, decided, logit
 from training.targets import ScoredSplit, Targets
 from vision.bundle import Thresholds
 
@@ -37,17 +37,7 @@ def decide_by_good(
     if good[-1] >= 1:
         raise DataError("a good picture of val scores 1: no threshold lets it pass; is its label right?")
     cut = 1 / (1 + exp(-cut_above(logit(good), rejected_of(good.size, targets))))
-    thresholds = Thresholds(cut, cut)
-    rate = float(val.truth.mean()) if targets.defect_rate is None else targets.defect_rate
-    return Decision(
-        targets,
-        scored_by,
-        chosen_on,
-        thresholds,
-        rate,
-        achieved(val, thresholds, None, rate),
-        achieved(test, thresholds, None, rate) if test else None,
-    )
+    return decided(targets, Thresholds(cut, cut), val, test, scored_by=scored_by, chosen_on=chosen_on)
 
 
 def rejected_of(trials: int, targets: Targets) -> int:
