@@ -136,8 +136,9 @@ class Shelf:
         """A copy of the bundle, verified. Raises ModelRefused or BundleError."""
         place = self._folder / bundle.model_id
         try:
-            if self._holds(place, bundle):
-                return load_bundle(place)
+            held = self._held(place, bundle)
+            if held is not None:
+                return held
             shutil.rmtree(place, ignore_errors=True)
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o750)
             staged = Path(tempfile.mkdtemp(prefix=".", dir=self._folder))
@@ -170,12 +171,13 @@ class Shelf:
                 shutil.rmtree(folder, ignore_errors=True)
 
     @staticmethod
-    def _holds(place: Path, wanted: Bundle) -> bool:
-        """A copy from before it was signed will not do."""
+    def _held(place: Path, wanted: Bundle) -> Bundle | None:
+        """The copy that is there, if it will do. One from before it was signed will not."""
         try:
-            return load_bundle(place).hash == wanted.hash and _signature(place) == _signature(wanted.path)
+            held = load_bundle(place)
         except BundleError:
-            return False
+            return None
+        return held if held.hash == wanted.hash and _signature(place) == _signature(wanted.path) else None
 
 
 def _signature(bundle: Path) -> bytes:
