@@ -35,7 +35,11 @@ def usable(config: Config, path: Path) -> Bundle:
 
     Raises BundleError, and ConfigError for a setting that does not fit it.
     """
-    bundle = load_bundle(path, public_key(config))
+    return fitting(config, load_bundle(path, public_key(config)))
+
+
+def fitting(config: Config, bundle: Bundle) -> Bundle:
+    """The same bundle, if it holds a model and the stations of `config` can use it. Raises as `usable` does."""
     # Every file can be as it was written, and hold nothing that can score.
     bundle.tensors()
     bundle.golden_crops()

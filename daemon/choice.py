@@ -14,11 +14,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from daemon.checks import golden_gate, surroundings, thresholds, usable
+from daemon.checks import fitting, golden_gate, public_key, surroundings, thresholds, usable
 from daemon.config import Config
 from inspection import clock
 from inspection.errors import BundleError, ConfigError, ModelRefused
 from vision.bundle import MANIFEST, SIGNATURE, Bundle, Thresholds, load_bundle
+from vision.signature import PublicKey
 
 FILE = "model.json"
 SHELF = "models"
@@ -90,8 +91,7 @@ def at_start(config: Config) -> Origin:
 def _promoted(config: Config, kept: Choice, remark: str) -> Origin:
     shelf = Shelf(config.state_dir)
     try:
-        bundle = shelf.take(kept.live)
-        usable(config, bundle.path)
+        bundle = fitting(config, shelf.take(kept.live, public_key(config)))
         golden_gate(bundle, bundle.thresholds)
     except (BundleError, ConfigError) as error:
         raise ConfigError(
@@ -156,9 +156,9 @@ class Shelf:
             raise ModelRefused(f"{place}: the bundle cannot be kept: {error.strerror}") from error
         return load_bundle(place)
 
-    def take(self, wanted: Named) -> Bundle:
-        """What was kept under this name. Raises BundleError."""
-        bundle = load_bundle(self._folder / wanted.hash[:12])
+    def take(self, wanted: Named, key: PublicKey | None = None) -> Bundle:
+        """What was kept under this name, signed with `key` where one is given. Raises BundleError."""
+        bundle = load_bundle(self._folder / wanted.hash[:12], key)
         if bundle.hash != wanted.hash:
             raise BundleError(f"{bundle.path}: holds another model than {wanted.hash[:12]}")
         return bundle
