@@ -19,6 +19,7 @@ from daemon.commands import (
     schema,
     shadow,
     snapshot,
+    suggest,
     thresholds,
     train,
 )
@@ -37,6 +38,7 @@ COMMANDS = (
     evaluate,
     explain,
     replay,
+    suggest,
     thresholds,
     export,
     promote,

@@ -1,10 +1,8 @@
 """A bank of what good parts look like: descriptions of places, few and far between."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tqdm import tqdm  # type: ignore[import-untyped]
 
@@ -13,6 +11,7 @@ from training.dataset import Sample
 from training.pictures import batches
 from vision.bank import build_places_graph, write_bank_graph
 from vision.recipe import Recipe
+from vision.session import cpu_session
 from vision.weights import BANK_LEVELS, BANK_WIDTH, Tensors, as_stored
 
 Places = NDArray[np.float32]
@@ -65,7 +64,7 @@ def distances(
 ) -> NDArray[np.float64]:
     """Of every picture from the bank, the highest over its tiles: float64 [pictures]. Raises DataError."""
     unscaled = {**tensors, "bank.limit": np.zeros(1, np.float32)}
-    session = _session(write_bank_graph(unscaled, recipe, 1.0), threads)
+    session = cpu_session(write_bank_graph(unscaled, recipe, 1.0).SerializeToString(), threads)
     found: list[float] = []
     with tqdm(total=len(samples), desc="scoring", unit="picture", disable=quiet) as bar:
         for crops in batches(samples, recipe, _PICTURES_AT_ONCE):
@@ -124,7 +123,7 @@ def _places(
     tensors: Tensors, samples: Sequence[Sample], recipe: Recipe, threads: int, doing: str, *, quiet: bool
 ) -> Iterator[Places]:
     """All places of one picture after another: float32 [tiles * rows * columns, BANK_WIDTH]."""
-    session = _session(build_places_graph(tensors, recipe), threads)
+    session = cpu_session(build_places_graph(tensors, recipe).SerializeToString(), threads)
     with tqdm(total=len(samples), desc=doing, unit="picture", disable=quiet) as bar:
         for crops in batches(samples, recipe, _PICTURES_AT_ONCE):
             for picture in crops:
@@ -133,10 +132,3 @@ def _places(
                     raise DataError("the weights give descriptions that are not finite: take other weights")
                 yield found.transpose(0, 2, 3, 1).reshape(-1, BANK_WIDTH)
                 bar.update()
-
-
-def _session(model: Any, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

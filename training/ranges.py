@@ -5,10 +5,9 @@ Runs the float32 graph in ONNX Runtime: no torch.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 from tqdm import tqdm  # type: ignore[import-untyped]
@@ -17,6 +16,7 @@ from inspection.frame import CropPixels
 from vision.fold import Layers
 from vision.graph import GraphWriter, write_graph
 from vision.recipe import Recipe
+from vision.session import cpu_session
 
 Clipping = Literal["none", "least_squares"]
 LEVELS = 255
@@ -96,11 +96,3 @@ def _squared_error(values: NDArray[np.float32], step: Step) -> float:
 
 def in_batches(crops: CropPixels) -> Iterator[CropPixels]:
     return (crops[at : at + _BATCH] for at in range(0, len(crops), _BATCH))
-
-
-def cpu_session(graph: bytes, threads: int) -> Any:
-    """An ONNX Runtime session on the CPU; `threads` 0 means one for each core."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

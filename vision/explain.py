@@ -10,10 +10,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 from inspection.errors import BackendError
 from inspection.frame import Pixels
@@ -22,6 +20,7 @@ from vision.bundle import Bundle
 from vision.classifier import probability
 from vision.enhance import Image, Region, checked, eight_bits
 from vision.graph import build_graph
+from vision.session import cpu_session
 
 _AT_ONCE = 8
 _MOST_OPAQUE = 0.55
@@ -52,14 +51,7 @@ class Explainer:
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         """`threads` 0 means one for each core. Raises BackendError where the network cannot be loaded."""
         self._recipe = bundle.recipe
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        graph = mapping_graph(bundle).SerializeToString()
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except RuntimeException as error:
-            raise BackendError(f"{bundle.path}: the network cannot be loaded to explain it: {error}") from error
+        self._session = cpu_session(mapping_graph(bundle).SerializeToString(), threads)
 
     def explain(self, pixels: Pixels, bit_depth: int = 8) -> Explanation:
         """`pixels` as `Recipe.crops` takes them, with its errors. Of several crops, the highest counts at each place.

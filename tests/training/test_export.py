@@ -23,13 +23,14 @@ from training.dataset import Dataset, load_dataset
 from training.export import CALIBRATED_ON, calibration_crops, export
 from training.make import Made
 from training.quantise import QuantisedWriter
-from training.ranges import Clipping, Sampled, Step, cpu_session, sampled, steps
+from training.ranges import Clipping, Sampled, Step, sampled, steps
 from vision.backends.choose import open_backend
 from vision.bundle import INT8, load_bundle
 from vision.fold import Layers, folded_layers
 from vision.graph import GraphWriter, write_graph
 from vision.recipe import Recipe
 from vision.resnet import ResNet18
+from vision.session import cpu_session
 from vision.weights import as_stored
 
 Rows = list[dict[str, str]]
@@ -119,7 +120,7 @@ def test_export_refuses_data_without_train_or_with_one_class_in_val(
 
 def test_export_refuses_a_network_that_it_does_not_know(trained: Made, data: Dataset) -> None:
     other = replace(trained.bundle, arch="resnet18-bank")
-    with pytest.raises(BundleError, match="the network resnet18-bank is not put into INT8, only resnet18 is"):
+    with pytest.raises(BundleError, match="a resnet18-bank is not made in INT8: use it as it is"):
         export(other, data, threads=1, quiet=True)
 
 
