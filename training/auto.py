@@ -1,7 +1,8 @@
 """`--recipe auto`: candidates compared on folds of train and val, and the winner taught from both.
 
 1. Look: the frozen network sees each candidate's crops once; a linear probe is fitted on all folds but one, in turn.
-2. Learn: layer4 of the best candidate and of its close rivals, then layer3 too, from the probe, on the same folds.
+2. Learn: layer4 of the best candidate from the probe, on the same folds; then all layers behind the first, from those
+   pixels that taught them most in a short trial, because what a frozen network tells apart says little about that.
 3. The winner learns once more, from all folds. Each picture was scored by a model that had seen neither it nor its
    group: those scores calibrate and set the thresholds. Test pictures take no part.
 """
@@ -14,12 +15,23 @@ from typing import Any, TypeVar
 from camera.picture import read_picture
 from inspection.errors import DataError, PictureError
 from training.budget import Budget
-from training.candidates import CROP, Candidate, Lesson, geometry_candidates, lessons, pixel_candidates
+from training.candidates import (
+    CROP,
+    DEEP_EPOCHS,
+    Candidate,
+    Lesson,
+    deep,
+    geometry_candidates,
+    kept,
+    pixel_candidates,
+    shallow,
+    taste_of,
+)
 from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
-from training.features import features_of
-from training.fit import Features
+from training.features import inputs_of
 from training.folds import Folded, folded
-from training.learn import BehindError, learn, learn_all, looks_to_learn, looks_to_learn_all
+from training.inputs import Inputs
+from training.learn import BehindError, learn, learn_all, looks_to_learn, looks_to_learn_all, looks_to_taste, taste
 from training.look import look
 from training.make import HeldOut, Made, finish
 from training.search import Search, Skipped
@@ -30,9 +42,7 @@ from vision.resnet import ResNet18
 Taken = TypeVar("Taken", Candidate, Lesson)
 
 FOLDS = 4
-# Standard errors. The probe misleads where only deeper learning tells the classes apart.
-_FAR = 2.0
-_RIVALS = 1
+_SMALL = 5 / 7  # 160 of 224 pixels
 # A picture is in colour where one pixel in twenty has channels that are further apart than what JPEG makes of gray.
 _COLOUR = 20
 _COLOURED = 0.05
@@ -64,15 +74,15 @@ def make_auto_bundle(
     lesson, trial = run.result(crop)
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
         learn_all(model, pictures, lesson, Path(scratch), seed=seed, budget=budget)
-        features: dict[Split, Features] = {
-            split: features_of(model, some, lesson.recipe.plain(), Path(scratch) / split, quiet=True)
+        inputs: dict[Split, Inputs] = {
+            split: inputs_of(model, some, lesson.recipe.plain(), Path(scratch) / split, quiet=True)
             for split in SPLITS
             if split != "train" and (some := dataset.of(split))
         }
         budget.close()
         return finish(
             model,
-            features,
+            inputs,
             dataset,
             out,
             lesson.recipe,
@@ -102,9 +112,8 @@ class _Run:
         looked = self._look(pixel_candidates(crop, colour=colour), None)
         pixels = self._taken(looked)
         best = self._taken([pixels, *self._look(geometry_candidates(pixels[0], width, height), pixels[0])])
-        rivals = sorted((pair for pair in looked if pair is not pixels), key=lambda pair: -pair[1].mean("auroc"))
-        close = [best[0].with_pixels_of(pair[0]) for pair in rivals if _close(pair[1], pixels[1])]
-        return self._learn(best, close[:_RIVALS])
+        looked.sort(key=lambda pair: -pair[1].mean("auroc"))
+        return self._learn(best, [candidate for candidate, _ in looked])
 
     def _look(self, candidates: Iterable[Candidate], best: Candidate | None) -> list[tuple[Candidate, Trial]]:
         """What is done to the pixels matters most: all of that is looked at before time is kept for learning.
@@ -113,8 +122,10 @@ class _Run:
         """
         looked: list[tuple[Candidate, Trial]] = []
         for candidate in candidates:
-            learns = best is not None and self._budget.allows(self._to_learn(lessons(best)[1]))
-            needed = len(self._pictures.samples) * candidate.cost + self._to_learn(lessons(candidate)[int(learns)])
+            learns = best is not None and self._budget.allows(self._to_learn(shallow(best)))
+            needed = len(self._pictures.samples) * candidate.cost + self._to_learn(
+                (shallow if learns else kept)(candidate)
+            )
             if (looked or best) and not self._affordable(candidate.name, needed):  # the first look tells the pace
                 continue
             self._budget.expect(needed)
@@ -129,14 +140,42 @@ class _Run:
             looked.append((candidate, trial))
         return looked
 
-    def _learn(self, best: tuple[Candidate, Trial], rivals: Sequence[Candidate]) -> tuple[Lesson, Trial]:
-        kept, shallow, _ = lessons(best[0])
-        contenders: list[tuple[Lesson, Trial]] = [(kept, best[1])]
-        for lesson in (shallow, *(lessons(rival)[1] for rival in rivals)):
+    def _learn(self, best: tuple[Candidate, Trial], looked: Sequence[Candidate]) -> tuple[Lesson, Trial]:
+        """The probe of `best`, its layer4, and the whole network from the pixels that it learns from best.
+
+        `looked` are whole frames: where edges tell the frozen network most, the plain picture may teach it more.
+        """
+        contenders: list[tuple[Lesson, Trial]] = [(kept(best[0]), best[1])]
+        self._study(shallow(best[0]), contenders)
+        leader = max(contenders, key=_auroc)
+        if leader[1].mean("auroc") == 1:
+            self._skip("layer2 to 4", f"nothing is left to gain: {leader[1].name} tells all pictures apart")
+        elif self._affordable("layer2 to 4", self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))):
+            pixels = self._tasted(looked)
+            views = [best[0].with_pixels_of(pixels), pixels]
+            lessons = [deep(view, epochs) for view in views for epochs in DEEP_EPOCHS]
+            lesson = next((some for some in lessons if self._budget.allows(self._to_learn(some))), lessons[-1])
             self._study(lesson, contenders)
-        leading, _ = max(contenders, key=_auroc)
-        self._study(lessons(leading.candidate)[2], contenders)
         return self._taken(contenders)
+
+    def _tasted(self, looked: Sequence[Candidate]) -> Candidate:
+        """The candidate whose pixels teach most in a short lesson on smaller crops; time is kept for a long one."""
+        long = self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))
+        tasted: list[tuple[Lesson, Trial]] = []
+        of: dict[str, Candidate] = {}
+        for candidate in looked:
+            small = round(candidate.image.size * _SMALL / 32) * 32
+            lesson = taste_of(candidate.seen_as(f"{candidate.geometry} at {small}", size=small, resize=max(small, 256)))
+            needed = looks_to_taste(self._pictures, lesson)
+            if not self._affordable(lesson.name, needed + long):
+                continue
+            self._budget.expect(needed + long)
+            with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
+                trial = taste(self._model, self._pictures, lesson, Path(scratch), seed=self._seed, budget=self._budget)
+            self.search.trials.append(trial)
+            tasted.append((lesson, trial))
+            of[lesson.name] = candidate
+        return of[self._taken(tasted)[0].name] if tasted else looked[0]
 
     def _study(self, lesson: Lesson, contenders: list[tuple[Lesson, Trial]]) -> None:
         """Try one lesson, if there is time and as long as it keeps up with the best so far."""
@@ -186,12 +225,6 @@ class _Run:
 
 def _auroc(pair: tuple[Lesson, Trial]) -> float:
     return pair[1].mean("auroc")
-
-
-def _close(trial: Trial, best: Trial) -> bool:
-    """Not far enough behind on the probe to be sure that it stays behind when layer4 learns."""
-    gap, error = trial.behind(best)
-    return gap <= _FAR * error
 
 
 def _kind(sample: Sample) -> tuple[int, int, bool]:

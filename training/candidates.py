@@ -24,6 +24,10 @@ _WORTH_A_LOOK = 1.3
 
 _EPOCHS = 6
 _RATE = 2e-4
+# The deep lesson takes as many as there is time for.
+DEEP_EPOCHS = (10, 7, 5)
+# Enough to see which pixels the network can learn from.
+_TASTE_EPOCHS = 3
 _WHOLE = "whole frame"
 _ENHANCEMENTS: tuple[tuple[str, Enhancement], ...] = (
     ("gray", "none"),
@@ -92,16 +96,42 @@ def geometry_candidates(best: Candidate, width: int, height: int) -> Iterator[Ca
         yield best.seen_as(f"{tiles.columns} x {tiles.rows} tiles", tiles=tiles)
 
 
-def lessons(candidate: Candidate) -> tuple[Lesson, Lesson, Lesson]:
-    """From the probe: kept as it is, or going on to learn with layer4, or with layer3 too. Each costs more."""
-    kept = TrainingRecipe(image=candidate.image, loss="cross_entropy", start="probe", epochs=0)
-    shallow = kept.model_copy(update={"flips": True, "balance": True, "epochs": _EPOCHS, "learning_rate": _RATE})
-    deep = shallow.model_copy(update={"unfreeze": "layer3"})
-    return (
-        Lesson(candidate, f"{candidate.name}; classifier", kept),
-        Lesson(candidate, f"{candidate.name}; layer4", shallow),
-        Lesson(candidate, f"{candidate.name}; layer3 and 4", deep),
-    )
+def kept(candidate: Candidate) -> Lesson:
+    """The probe as it is."""
+    return Lesson(candidate, f"{candidate.name}; classifier", _start(candidate).model_copy(update={"epochs": 0}))
+
+
+def shallow(candidate: Candidate) -> Lesson:
+    """From the probe on, layer4 learns, from frozen features."""
+    changes = {"flips": True, "balance": True, "epochs": _EPOCHS, "learning_rate": _RATE}
+    return Lesson(candidate, f"{candidate.name}; layer4", _start(candidate).model_copy(update=changes))
+
+
+def deep(candidate: Candidate, epochs: int) -> Lesson:
+    """From the probe on, everything behind layer1 learns, from the pixels."""
+    changes = {
+        "unfreeze": "layer2",
+        "deeper": 1.0,
+        "warm_up": 0.15,
+        "flips": True,
+        "light": True,
+        "small_first": True,
+        "balance": True,
+        "epochs": epochs,
+        "learning_rate": _RATE,
+    }
+    name = f"{candidate.name}; layer2 to 4, {epochs} epochs"
+    return Lesson(candidate, name, _start(candidate).model_copy(update=changes))
+
+
+def taste_of(candidate: Candidate) -> Lesson:
+    """A short deep lesson on small crops, to compare pixels by."""
+    lesson = deep(candidate, _TASTE_EPOCHS)
+    return Lesson(candidate, f"{candidate.name}; taste", lesson.recipe.model_copy(update={"small_first": False}))
+
+
+def _start(candidate: Candidate) -> TrainingRecipe:
+    return TrainingRecipe(image=candidate.image, loss="cross_entropy", start="probe")
 
 
 def _grids(width: int, height: int, size: int) -> Iterator[Tiles]:

@@ -8,7 +8,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from training.dataset import Sample
 from training.evaluate import truth_of
-from training.fit import Features, trunk_features
+from training.inputs import Features, Inputs, crops_in, trunk_features
 from training.pictures import batches
 from training.recipes import TrainingRecipe
 from vision.resnet import ResNet18
@@ -16,6 +16,21 @@ from vision.resnet import ResNet18
 _BATCH = 16
 # Of rows and of columns. A quarter turn is left out: few parts come to the line in both positions.
 FLIPS = ((1, -1), (-1, 1), (-1, -1))
+
+
+def inputs_of(
+    model: ResNet18,
+    samples: Sequence[Sample],
+    recipe: TrainingRecipe,
+    file: Path,
+    *,
+    quick: bool = False,
+    quiet: bool = False,
+) -> Inputs:
+    """What the recipe learns from: crops where layer2 is to learn, else `features_of`. Raises DataError."""
+    if recipe.unfreeze == "layer2":
+        return crops_in(samples, recipe, file)
+    return features_of(model, samples, recipe, file, quick=quick, quiet=quiet)
 
 
 def features_of(

@@ -1,29 +1,63 @@
-"""The second step of `auto`: layer4 learns on all folds but one, in turn; what wins learns once more, from all.
+"""The second step of `auto`: the network learns on all folds but one, in turn; what wins learns once more, from all.
 
 Fold models are not averaged once layer4 has learnt: their mean was no better than one of them on the set that was
 tried, and worse than their vote, which would cost four times as much on the line.
 """
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.budget import Budget
 from training.candidates import CROP, Lesson
-from training.features import FLIPS, features_of
-from training.fit import learning, margins
+from training.features import FLIPS, inputs_of
+from training.fit import learning
 from training.folds import Folded
-from training.probe import fit_probe, mean_probe, pooled_features
+from training.inputs import Inputs
+from training.probe import Pooled, fit_probe, mean_probe
 from training.trials import Trial, scored_fold
 from vision.resnet import ResNet18
 
 # In looks: 0.41 of 1.81 GMAC are in layer4 and as many in layer3; a little more, because looking may be in bfloat16.
 _LAYER = 0.27
 _BACKWARD = 2  # times what the same layers take forward
-_PICTURES_AT_ONCE = 64
+# A step of a deep lesson with a crop of 224 x 224, both ways, its view drawn: measured in bfloat16 on two cores.
+_DEEP = 2.2
+# Of that, where two thirds of the epochs are at 5/7 of the side.
+_SMALL_FIRST = 0.7
+_FLOAT32 = 2.0  # scored as production does
 # One fold may be the odd one out, and two are half of the work.
 _BEFORE_GIVING_UP = 2
+# Folds, and pictures to learn from in each: enough to see which pixels the network can learn from.
+_TASTE_FOLDS, _TASTE_PICTURES = 2, 600
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """One lesson for many copies of one backbone; `pooled` is what the backbone makes of the inputs."""
+
+    backbone: ResNet18
+    inputs: Inputs
+    pooled: Pooled
+    lesson: Lesson
+    seed: int
+    budget: Budget
+
+    def taught(self, some: NDArray[np.intp]) -> ResNet18:
+        """A copy that has learnt the lesson from some of the pictures."""
+        model = copy.deepcopy(self.backbone)
+        fit_probe(self.pooled[some], self.inputs.labels[some]).into(model)
+        self.teach(model, some)
+        return model
+
+    def teach(self, model: ResNet18, some: NDArray[np.intp]) -> None:
+        """In place, from its classifier on."""
+        if self.lesson.recipe.epochs:
+            for _ in learning(model, self.inputs, some, self.lesson.recipe, self.seed):
+                self.budget.did(len(some) * _looks_of_a_step(self.lesson))
 
 
 class BehindError(Exception):
@@ -42,45 +76,50 @@ def learn(
 ) -> Trial:
     """From a probe of the same folds, for the recipe's epochs.
 
-    Features lie in the empty folder `scratch`. The same arguments, library versions and number of threads give
-    the same result. Raises DataError, and BehindError instead of going
-    on behind `rival`.
+    What is learnt from lies in the empty folder `scratch`. The same arguments, library versions and number of threads
+    give the same result. Raises DataError, and BehindError instead of going on behind `rival`.
     """
     budget.doing(lesson.name)
     before = budget.spent
-    recipe, candidate = lesson.recipe, lesson.candidate
-    features = features_of(backbone, pictures.samples, recipe, scratch / "features", quick=True, quiet=True)
-    pooled = pooled_features(backbone, features.values)
-    budget.did(_looks_once(pictures, lesson))
+    course = _begun(backbone, pictures, lesson, scratch, seed=seed, budget=budget)
     held_out = np.empty(len(pictures.samples))
     scores = []
     for others, own in pictures.splits():
-        model = copy.deepcopy(backbone)
-        fit_probe(pooled[others], pictures.labels[others]).into(model)
-        for _ in learning(model, features, others, recipe, seed):
-            budget.did(len(others) * _looks_of_a_step(lesson))
-        for start in range(0, len(own), _PICTURES_AT_ONCE):
-            some = own[start : start + _PICTURES_AT_ONCE]
-            held_out[some] = margins(model, features.values[some])
+        held_out[own] = course.inputs.margins(course.taught(others), own)
         scores.append(scored_fold(held_out[own], pictures.truth[own]))
         if len(scores) == _BEFORE_GIVING_UP < pictures.count:
             gaps = [b.auroc - a.auroc for a, b in zip(scores, rival.folds, strict=False)]
             if min(gaps) > 0:
                 raise BehindError(f"behind {rival.name} on each of {len(gaps)} folds, by {np.mean(gaps):.3f} of AUROC")
-    return Trial(lesson.name, candidate.cost, budget.spent - before, tuple(scores), held_out)
+    return Trial(lesson.name, lesson.candidate.cost, budget.spent - before, tuple(scores), held_out)
+
+
+def taste(backbone: ResNet18, pictures: Folded, lesson: Lesson, scratch: Path, *, seed: int, budget: Budget) -> Trial:
+    """A short lesson on two folds, from some of the pictures: its scores compare with those of other tastes only.
+
+    Arguments as for `learn`. `margins` of the result are NaN for the pictures of other folds. Raises DataError.
+    """
+    budget.doing(lesson.name)
+    before = budget.spent
+    course = _begun(backbone, pictures, lesson, scratch, seed=seed, budget=budget)
+    held_out = np.full(len(pictures.samples), np.nan)
+    scores = []
+    for others, own in list(pictures.splits())[:_TASTE_FOLDS]:
+        some = np.random.default_rng(seed).permutation(others)[:_TASTE_PICTURES]
+        if len(np.unique(pictures.labels[some])) < len(np.unique(pictures.labels)):
+            some = others  # the rare class is too rare to be left out
+        held_out[own] = course.inputs.margins(course.taught(some), own)
+        scores.append(scored_fold(held_out[own], pictures.truth[own]))
+    return Trial(lesson.name, lesson.candidate.cost, budget.spent - before, tuple(scores), held_out)
 
 
 def learn_all(model: ResNet18, pictures: Folded, lesson: Lesson, scratch: Path, *, seed: int, budget: Budget) -> None:
     """Teach `model`, in place, the lesson from all pictures, from the mean of the probes of the folds."""
     budget.doing(f"{lesson.name}, from all folds")
-    features = features_of(model, pictures.samples, lesson.recipe, scratch / "features", quick=True, quiet=True)
-    pooled = pooled_features(model, features.values)
-    probes = [fit_probe(pooled[others], pictures.labels[others]) for others, _ in pictures.splits()]
+    course = _begun(model, pictures, lesson, scratch, seed=seed, budget=budget)
+    probes = [fit_probe(course.pooled[others], pictures.labels[others]) for others, _ in pictures.splits()]
     mean_probe(probes).into(model)
-    budget.did(_looks_once(pictures, lesson))
-    if lesson.recipe.epochs:
-        for _ in learning(model, features, np.arange(len(pictures.samples)), lesson.recipe, seed):
-            budget.did(len(pictures.samples) * _looks_of_a_step(lesson))
+    course.teach(model, np.arange(len(pictures.samples)))
 
 
 def looks_to_learn(pictures: Folded, lesson: Lesson) -> float:
@@ -90,9 +129,24 @@ def looks_to_learn(pictures: Folded, lesson: Lesson) -> float:
     return (pictures.count - 1) * _looks_of_all(pictures, lesson) + _looks_once(pictures, lesson)
 
 
+def looks_to_taste(pictures: Folded, lesson: Lesson) -> float:
+    """What `taste` takes."""
+    steps = _TASTE_FOLDS * min(len(pictures.samples), _TASTE_PICTURES) * lesson.recipe.epochs
+    return steps * _looks_of_a_step(lesson) + _looks_once(pictures, lesson)
+
+
 def looks_to_learn_all(pictures: Folded, lesson: Lesson) -> float:
     """What `learn_all` takes."""
     return _looks_of_all(pictures, lesson) + _looks_once(pictures, lesson)
+
+
+def _begun(
+    backbone: ResNet18, pictures: Folded, lesson: Lesson, scratch: Path, *, seed: int, budget: Budget
+) -> _Course:
+    inputs = inputs_of(backbone, pictures.samples, lesson.recipe, scratch / "inputs", quick=True, quiet=True)
+    pooled = inputs.pooled(backbone)
+    budget.did(_looks_once(pictures, lesson))
+    return _Course(backbone, inputs, pooled, lesson, seed, budget)
 
 
 def _looks_of_all(pictures: Folded, lesson: Lesson) -> float:
@@ -100,16 +154,22 @@ def _looks_of_all(pictures: Folded, lesson: Lesson) -> float:
 
 
 def _looks_once(pictures: Folded, lesson: Lesson) -> float:
-    """Features of all views, and all folds scored."""
-    views = 1 + len(FLIPS) * lesson.recipe.flips
-    return len(pictures.samples) * lesson.candidate.cost * (views + _layers(lesson) * _LAYER)
+    """All pictures through the frozen layers in all views, or once for the probe, and all folds scored."""
+    if lesson.recipe.unfreeze == "layer2":
+        looks = 1 + _FLOAT32
+    else:
+        looks = 1 + len(FLIPS) * lesson.recipe.flips + _layers(lesson) * _LAYER
+    return len(pictures.samples) * lesson.candidate.cost * looks
 
 
 def _looks_of_a_step(lesson: Lesson) -> float:
     """With tiles the worst is found first, and it alone learns."""
     tiles, _, size, _ = lesson.candidate.image.crop_shape
-    forward = _layers(lesson) * _LAYER * (size / CROP) ** 2
-    return forward * (1 + _BACKWARD + (tiles if tiles > 1 else 0))
+    area = (size / CROP) ** 2
+    finding = tiles if tiles > 1 else 0
+    if lesson.recipe.unfreeze == "layer2":
+        return (_DEEP + finding) * area * (_SMALL_FIRST if lesson.recipe.small_first else 1)
+    return _layers(lesson) * _LAYER * area * (1 + _BACKWARD + finding)
 
 
 def _layers(lesson: Lesson) -> int:

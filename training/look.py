@@ -4,8 +4,8 @@ import numpy as np
 
 from training.budget import Budget
 from training.candidates import Candidate
-from training.fit import trunk_features
 from training.folds import Folded
+from training.inputs import trunk_features
 from training.pictures import batches
 from training.probe import Pooled, fit_probe, pooled_features
 from training.trials import Trial, scored_folds

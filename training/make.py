@@ -1,4 +1,4 @@
-"""From a data set to a bundle: features, fit, calibration, thresholds, metrics, golden parts."""
+"""From a data set to a bundle: inputs, fit, calibration, thresholds, metrics, golden parts."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,12 @@ from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
 from training.decide import HELD_OUT, TRAINED, Decision, clear_of, decide
 from training.drift import drift_reference
 from training.evaluate import truth_of
-from training.features import features_of
-from training.fit import Features, fit, fresh_head, margins
+from training.features import inputs_of
+from training.fit import fit, fresh_head
+from training.inputs import Inputs
 from training.metrics import Report, report
 from training.pictures import crops_of
-from training.probe import fit_probe, pooled_features
+from training.probe import fit_probe
 from training.recipes import TrainingRecipe
 from training.search import Search
 from training.targets import ScoredSplit, Targets, group_numbers, require_provable
@@ -81,28 +82,28 @@ def make_bundle(
         require_classes(dataset, split)
     require_provable(targets, dataset.of("val"), "val")
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
-        features = {
-            split: features_of(
+        inputs = {
+            split: inputs_of(
                 model, samples, recipe if split == "train" else recipe.plain(), Path(scratch) / split, quiet=quiet
             )
             for split in SPLITS
             if (samples := dataset.of(split))
         }
         if recipe.start == "probe":
-            train = features["train"]
-            fit_probe(pooled_features(model, train.values), train.labels).into(model)
+            train = inputs["train"]
+            fit_probe(train.pooled(model), train.labels).into(model)
         else:
             fresh_head(model, seed)
-        history = fit(model, features["train"], features["val"], recipe, seed, quiet=quiet)
+        history = fit(model, inputs["train"], inputs["val"], recipe, seed, quiet=quiet)
         return finish(
-            model, features, dataset, out, recipe,
+            model, inputs, dataset, out, recipe,
             epochs=len(history), seed=seed, notes=notes, targets=targets,
         )  # fmt: skip
 
 
 def finish(
     model: ResNet18,
-    features: Mapping[Split, Features],
+    inputs: Mapping[Split, Inputs],
     dataset: Dataset,
     out: Path,
     recipe: TrainingRecipe,
@@ -116,16 +117,16 @@ def finish(
 ) -> Made:
     """Calibrate and choose thresholds on `held_out`, or on `val` without it; measure on `test`; write to `out`.
 
-    `features` are those of `val`, from which the golden parts are taken, and of `test` where there is one.
+    `inputs` are those of `val`, from which the golden parts are taken, and of `test` where there is one.
     """
-    judged = held_out or HeldOut(dataset.of("val"), margins(model, features["val"].values))
+    judged = held_out or HeldOut(dataset.of("val"), _margins(model, inputs["val"]))
     truth = truth_of(judged.samples)
     calibration = calibrate(judged.margins, truth)
     _settle(model, calibration)
     scores = {
-        split: _probability(margins(model, features[split].values), calibration.temperature)
+        split: _probability(_margins(model, inputs[split]), calibration.temperature)
         for split in SPLITS
-        if split != "train" and split in features
+        if split != "train" and split in inputs
     }
     if held_out is None:
         judging = scores["val"]
@@ -179,6 +180,10 @@ def choose_golden(
         picks = np.unique(np.linspace(0, len(order) - 1, min(per_class, len(order))).round().astype(int))
         chosen.extend((samples[order[i]], float(scores[order[i]])) for i in picks)
     return chosen
+
+
+def _margins(model: ResNet18, inputs: Inputs) -> Scores:
+    return inputs.margins(model, np.arange(len(inputs.labels)))
 
 
 def _settle(model: ResNet18, calibration: Calibration) -> None:

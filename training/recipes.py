@@ -2,15 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inspection.errors import DataError
 from training.losses import LossName
 from vision.recipe import Recipe
 
-Unfreeze = Literal["layer4", "layer3"]
+Unfreeze = Literal["layer4", "layer3", "layer2"]
 
 
 class TrainingRecipe(BaseModel):
@@ -28,21 +28,41 @@ class TrainingRecipe(BaseModel):
         "drawn", description="The classifier before the first step: drawn, or fitted to the frozen features."
     )
     unfreeze: Unfreeze = Field(
-        "layer4", description="The first layer that learns. layer3 does so at 0.3 times the learning rate."
+        "layer4",
+        description="The first layer that learns. With layer2 every step goes through the whole network, from pixels: "
+        "several times the work, and it can learn what no frozen feature shows.",
     )
+    deeper: float = Field(
+        0.3, gt=0, le=1, description="Factor of the learning rate for each layer that learns below layer4."
+    )
+    warm_up: float = Field(0.0, ge=0, lt=1, description="Share of the steps in which the learning rate rises from 0.")
     balance: bool = Field(
         default=False, description="Draw the rarer class so often that it is a fifth of what is learnt in each epoch."
     )
     flips: bool = Field(
         default=False, description="Learn also from each picture mirrored, upside down, and both: each step draws one."
     )
+    light: bool = Field(
+        default=False, description="Learn from pictures made brighter and darker, harder and softer; with layer2 only."
+    )
+    small_first: bool = Field(
+        default=False,
+        description="See 5/7 of the resolution in the first two thirds of the epochs, for half of the work; "
+        "with layer2 only.",
+    )
     batch: int = Field(32, ge=1, le=1024, description="Pictures in one step.")
     learning_rate: float = Field(1e-4, gt=0, le=1, description="Of AdamW, falling to 0 along a cosine.")
     weight_decay: float = Field(1e-2, ge=0, le=1, description="Of AdamW.")
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.unfreeze != "layer2" and (self.light or self.small_first):
+            raise ValueError("light and small_first change pixels: they need unfreeze: layer2")
+        return self
+
     def plain(self) -> "TrainingRecipe":
-        """Without flips: how pictures are judged."""
-        return self.model_copy(update={"flips": False})
+        """Without what changes pictures: how they are judged."""
+        return self.model_copy(update={"flips": False, "light": False, "small_first": False})
 
 
 NAMED = {

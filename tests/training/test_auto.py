@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from inspection.errors import DataError
 from training.auto import make_auto_bundle
 from training.budget import Budget
 from training.dataset import COLUMNS, Dataset, load_dataset
 from training.evaluate import evaluate
-from training.features import FLIPS, features_of
-from training.fit import Features, learning, margins
-from training.make import Made
+from training.features import FLIPS, features_of, inputs_of
+from training.fit import learning
+from training.inputs import Features, crops_in
+from training.make import Made, make_bundle
 from training.probe import fit_probe
-from training.recipes import TrainingRecipe
+from training.recipes import TrainingRecipe, training_recipe
 from training.targets import Targets
 from training.weights import pretrained
 from vision.backends.choose import open_backend
@@ -27,6 +29,10 @@ from vision.recipe import Recipe
 
 IMAGENET = Path(__file__).parents[2] / "models" / "imagenet-resnet18" / "resnet18-imagenet.safetensors"
 SIDE = 64
+PLAIN = Recipe(geometry="squash", enhance="none", size=SIDE)
+DEEP = TrainingRecipe(
+    image=PLAIN, unfreeze="layer2", loss="cross_entropy", epochs=2, flips=True, light=True, small_first=True
+)
 Gray = NDArray[np.uint8]
 Draw = Callable[[np.random.Generator, bool], Gray]
 
@@ -44,6 +50,12 @@ def rough(random: np.random.Generator, bad: bool) -> Gray:
         x, y = random.integers(0, 64, 2) * 2 % 64
         picture[y : y + 48, x : x + 48] += np.where(np.indices((48, 48)).sum(axis=0) % 2, 40, -40)
     return picture.astype(np.uint8)
+
+
+def doubtful(random: np.random.Generator, bad: bool) -> Gray:
+    """A bad part is a little brighter, and so are some good ones."""
+    grain = random.normal(0, 6, (SIDE, SIDE))
+    return np.clip(grain + random.normal(112 if bad else 100, 12), 0, 255).astype(np.uint8)
 
 
 def material(folder: Path, draw: Draw, good: int = 24, bad: int = 16) -> Dataset:
@@ -112,15 +124,32 @@ def test_the_bundle_tells_every_candidate_and_why_the_winner_won(of_bright: tupl
     assert told["choices"][-1]["why"]
 
 
-def test_pixels_that_come_close_are_rivals_of_the_best_in_its_geometry(of_bright: tuple[Dataset, Made]) -> None:
-    """Here all are told apart by the probe already, so that the rival is named and not taught."""
-    _, result = of_bright
+def test_where_a_classifier_falls_short_pixels_are_tasted_and_the_network_learns_from_the_best(tmp_path: Path) -> None:
+    dataset = material(tmp_path / "data", doubtful)
 
-    skipped = [skipped["name"] for skipped in result.bundle.metrics["training"]["search"]["skipped"]]
+    result = made(dataset, tmp_path / "made")
 
-    taught = [name for name in skipped if name.endswith("; layer4")]
-    assert len(set(taught)) == len(taught) == 2
-    assert {name.split(", ")[-1] for name in taught} == {"whole frame; layer4"}
+    told = result.bundle.metrics["training"]["search"]
+    tasted = {name: trial for trial in told["candidates"] if (name := trial["name"]).endswith("; taste")}
+    taught = [trial for trial in told["candidates"] if "; layer2 to 4" in trial["name"]]
+    given_up = [skipped for skipped in told["skipped"] if "; layer2 to 4" in skipped["name"]]
+    assert {len(trial["auroc"]["folds"]) for trial in tasted.values()} == {2}
+    assert len(tasted) == 4
+    best = max(tasted, key=lambda name: tasted[name]["auroc"]["mean"])
+    assert [trial["name"].split(", ")[0] for trial in taught + given_up] == [best.split(", ")[0]]
+    assert best in [choice["name"] for choice in told["choices"]]
+
+
+def test_a_bundle_whose_layer2_has_learnt_scores_in_the_runtime_as_in_training(
+    of_bright: tuple[Dataset, Made], tmp_path: Path
+) -> None:
+    dataset, _ = of_bright
+
+    result = make_bundle(dataset, tmp_path / "deep", DEEP, pretrained(str(IMAGENET)), seed=0, notes={}, quiet=True)
+
+    backend = open_backend(result.bundle.path, choice="onnx-cpu", threads=1)
+    tested = evaluate(result.bundle, backend, dataset.of("test"), quiet=True)
+    assert np.allclose(tested.scores, result.bundle.scores()["test.scores"], atol=1e-3)
 
 
 def test_thresholds_come_from_pictures_that_no_judging_model_has_seen(of_bright: tuple[Dataset, Made]) -> None:
@@ -180,9 +209,10 @@ def test_a_rare_class_is_drawn_until_it_teaches() -> None:
     labels = np.r_[np.ones(1, np.int64), np.zeros(200, np.int64)]
     recipe = TrainingRecipe(loss="cross_entropy", epochs=1, learning_rate=3e-4, balance=True, batch=16)
 
-    list(learning(model, Features(values, labels), np.arange(201), recipe, seed=0))
+    features = Features(values, labels)
+    list(learning(model, features, np.arange(201), recipe, seed=0))
 
-    assert margins(model, values).argmax() == 0
+    assert features.margins(model, np.arange(201)).argmax() == 0
 
 
 def test_flips_are_of_the_crop_that_the_network_sees(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
@@ -215,16 +245,44 @@ def test_quick_features_are_those_of_float32_but_for_rounding(of_bright: tuple[D
     assert np.abs(quick - plain).mean() < 0.02 * np.abs(plain).mean()
 
 
-def test_layer3_learns_where_it_is_asked_to(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("first", "learns"), [("layer3", {"layer3", "layer4", "fc"}), ("layer2", {"layer2", "layer3", "layer4", "fc"})]
+)
+def test_the_layers_learn_that_are_asked_to(
+    first: str, learns: set[str], of_bright: tuple[Dataset, Made], tmp_path: Path
+) -> None:
     dataset, _ = of_bright
     model = pretrained(str(IMAGENET))
-    recipe = TrainingRecipe(
-        image=Recipe(geometry="squash", enhance="none", size=SIDE), unfreeze="layer3", epochs=1, loss="cross_entropy"
-    )
-    features = features_of(model, dataset.samples[:8], recipe, tmp_path / "values", quiet=True)
+    recipe = TrainingRecipe.model_validate({"image": PLAIN, "unfreeze": first, "epochs": 1, "loss": "cross_entropy"})
+    inputs = inputs_of(model, dataset.samples[:8], recipe, tmp_path / "values", quiet=True)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
-    list(learning(model, features, np.arange(8), recipe, seed=0))
+    list(learning(model, inputs, np.arange(8), recipe, seed=0))
 
     moved = {name.split(".")[0] for name, tensor in model.state_dict().items() if (tensor != before[name]).any()}
-    assert moved == {"layer3", "layer4", "fc"}
+    assert moved == learns
+
+
+def test_crops_are_learnt_from_in_many_views_and_judged_as_they_are(
+    of_bright: tuple[Dataset, Made], tmp_path: Path
+) -> None:
+    dataset, _ = of_bright
+    crops = crops_in(dataset.samples[:2], DEEP, tmp_path / "crops")
+    plain = crops_in(dataset.samples[:2], DEEP.plain(), tmp_path / "plain")
+    random, both = np.random.default_rng(0), np.arange(2)
+
+    early = [crops.drawn(both, random, 0.0) for _ in range(4)]
+    late = crops.drawn(both, random, 0.9)
+    judged = plain.drawn(both, random, 0.9)
+
+    assert {tuple(views.shape) for views in early} == {(2, 1, 1, 32, 32)}  # 5/7, in steps of 32
+    assert len({float(views.mean()) for views in early}) == 4
+    assert late.shape == judged.shape == (2, 1, 1, SIDE, SIDE)
+    assert np.array_equal(judged.numpy(), crops.values)
+
+
+def test_light_needs_pixels_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"light": true}')
+
+    with pytest.raises(DataError, match="unfreeze: layer2"):
+        training_recipe(str(tmp_path / "mine.json"))

@@ -7,13 +7,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from camera.picture import read_picture
 from inspection.errors import BundleError, DataError
 from inspection.part import Label
 from training.dataset import Dataset, Sample, load_dataset
 from training.evaluate import evaluate
-from training.fit import Features, fit, fresh_head, margins, trunk_features
+from training.fit import fit, fresh_head
+from training.inputs import Features, trunk_features
 from training.losses import focal
 from training.make import Made, choose_golden, make_bundle
 from training.pictures import batches, crops_of
@@ -240,6 +242,10 @@ def test_recipes_come_by_name_or_from_a_file(tmp_path: Path) -> None:
     assert training_recipe("reference").loss == "focal"
     with pytest.raises(DataError, match="reference, whole-frame"):
         training_recipe("referense")
+
+
+def margins(model: ResNet18, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    return Features(values, np.zeros(len(values), np.int64)).margins(model, np.arange(len(values)))
 
 
 def features_of(model: ResNet18, samples: tuple[Sample, ...], recipe: Recipe) -> Features:

@@ -1,0 +1,180 @@
+"""What a network learns from: features that its frozen part has made once, or the crops themselves.
+
+Both give the same loop (see `training.fit.learning`) its batches, and know which part of the network is to see them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from inspection.frame import CropPixels
+from training.dataset import Sample
+from training.evaluate import truth_of
+from training.pictures import batches
+from training.probe import Pooled, pooled_features
+from training.recipes import TrainingRecipe, Unfreeze
+from vision.cpu import has_bf16
+from vision.recipe import Recipe
+from vision.resnet import ResNet18, normalise
+
+Chosen = NDArray[np.intp]
+
+_SCORED_AT_ONCE = 64
+# Crops take their activations of every layer along.
+_CROPS_AT_ONCE = 16
+# As logarithm, and in steps of 255: what a lamp loses in its life, and what an exposure time may be off.
+_GAIN, _OFFSET = 0.25, 20.0
+# Share of the epochs at the lower resolution, and the resolution: 160 of 224 pixels.
+_SMALL_UNTIL, _SMALL = 2 / 3, 5 / 7
+
+
+class Inputs(Protocol):
+    """Pictures with labels, int64 [pictures], 1 for ng."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
+
+    def drawn(self, chosen: Chosen, random: np.random.Generator, course: float) -> Tensor:
+        """The chosen pictures [n, tiles, ...], each as one draw shows it; `course` is the share of the steps done."""
+        ...
+
+    def pooled(self, model: ResNet18) -> Pooled:
+        """What the classifier of `model` gets from all pictures as they are: float32 [pictures, tiles, 512]."""
+        ...
+
+    def logits(self, model: ResNet18, pictures: Tensor) -> Tensor:
+        """Of what `drawn` gave: float32 [n, tiles, 2]."""
+        ...
+
+    def margins(self, model: ResNet18, chosen: Chosen) -> NDArray[np.float64]:
+        """logit(ng) - logit(ok) of the chosen pictures as they are, the highest over the tiles: float64 [n]."""
+        ...
+
+
+def trunk_features(
+    model: ResNet18, crops: CropPixels, recipe: Recipe, unfreeze: Unfreeze = "layer4", *, quick: bool = False
+) -> NDArray[np.float32]:
+    """Crops uint8 [n, tiles, channels, size, size] to what `unfreeze` gets, as in `Features.values`.
+
+    `quick`: in bfloat16 where the CPU computes in it, in about half the time; good enough to learn from.
+    """
+    n, tiles = crops.shape[:2]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=quick and has_bf16()):
+        flat = torch.from_numpy(crops.reshape(n * tiles, *crops.shape[2:]))
+        x = normalise(flat, recipe.mean, recipe.std)
+        if quick:
+            x = x.contiguous(memory_format=torch.channels_last)
+        found = model.trunk(x) if unfreeze == "layer4" else model.short_trunk(x)
+        values: NDArray[np.float32] = found.float().contiguous().numpy()
+    return values.reshape(n, tiles, *values.shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Output of the trunk, float32 [pictures, tiles, channels, h, w], and labels int64 [pictures], 1 for ng.
+
+    256 channels where layer4 is to learn, 128 with sides twice as long where layer3 is.
+
+    `flipped` are those of the same pictures mirrored and upside down, each of the shape of `values`, in float16: what
+    that rounds off is little beside what a flip changes.
+    """
+
+    values: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    flipped: tuple[NDArray[np.float16], ...] = ()
+
+    def drawn(self, chosen: Chosen, random: np.random.Generator, course: float) -> Tensor:  # noqa: ARG002 - Inputs
+        """Each picture in one of the views that there are."""
+        if not self.flipped:
+            return torch.from_numpy(self.values[chosen])
+        views = (self.values, *self.flipped)
+        which = random.integers(len(views), size=len(chosen))
+        return torch.from_numpy(np.stack([views[v][p].astype(np.float32) for v, p in zip(which, chosen, strict=True)]))
+
+    def pooled(self, model: ResNet18) -> Pooled:
+        return pooled_features(model, self.values)
+
+    def logits(self, model: ResNet18, pictures: Tensor) -> Tensor:
+        return model.head(pictures.flatten(0, 1)).reshape(*pictures.shape[:2], 2)
+
+    def margins(self, model: ResNet18, chosen: Chosen) -> NDArray[np.float64]:
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(chosen), _SCORED_AT_ONCE):
+                some = chosen[start : start + _SCORED_AT_ONCE]
+                parts.append(_margin(self.logits(model, torch.from_numpy(self.values[some]))))
+        return torch.cat(parts).numpy().astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """uint8 [pictures, tiles, channels, size, size] and labels int64 [pictures], 1 for ng, for a recipe."""
+
+    values: CropPixels
+    labels: NDArray[np.int64]
+    recipe: TrainingRecipe
+
+    def drawn(self, chosen: Chosen, random: np.random.Generator, course: float) -> Tensor:
+        """Mirrored, lit and scaled down as the recipe says; all tiles of a picture alike."""
+        pictures = torch.from_numpy(np.stack([self._view(self.values[number], random) for number in chosen]))
+        if self.recipe.small_first and course < _SMALL_UNTIL:
+            side = round(pictures.shape[-1] * _SMALL / 32) * 32
+            flat = interpolate(pictures.flatten(0, 1), size=(side, side), mode="bilinear", antialias=True)
+            pictures = flat.reshape(*pictures.shape[:3], side, side)
+        return pictures
+
+    def pooled(self, model: ResNet18) -> Pooled:
+        parts = []
+        for start in range(0, len(self.values), _CROPS_AT_ONCE):
+            some = self.values[start : start + _CROPS_AT_ONCE]
+            parts.append(pooled_features(model, trunk_features(model, some, self.recipe.image, quick=True)))
+        return np.concatenate(parts)
+
+    def logits(self, model: ResNet18, pictures: Tensor) -> Tensor:
+        """In bfloat16 where the CPU computes in it while learning, else in float32."""
+        quick = torch.is_grad_enabled() and has_bf16()
+        with torch.autocast("cpu", torch.bfloat16, enabled=quick):
+            flat = normalise(pictures.flatten(0, 1), self.recipe.image.mean, self.recipe.image.std)
+            found: Tensor = model(flat.contiguous(memory_format=torch.channels_last))
+        return found.float().reshape(*pictures.shape[:2], 2)
+
+    def margins(self, model: ResNet18, chosen: Chosen) -> NDArray[np.float64]:
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(chosen), _CROPS_AT_ONCE):
+                some = torch.from_numpy(self.values[chosen[start : start + _CROPS_AT_ONCE]])
+                parts.append(_margin(self.logits(model, some)))
+        return torch.cat(parts).numpy().astype(np.float64)
+
+    def _view(self, tiles: CropPixels, random: np.random.Generator) -> NDArray[np.float32]:
+        view = tiles
+        if self.recipe.flips:
+            rows, columns = random.choice((1, -1), 2)
+            view = view[..., ::rows, ::columns]
+        lit = view.astype(np.float32)
+        if self.recipe.light:
+            gain, offset = np.exp(random.uniform(-_GAIN, _GAIN)), random.uniform(-_OFFSET, _OFFSET)
+            lit = np.clip(lit * np.float32(gain) + np.float32(offset), 0, 255)
+        return np.ascontiguousarray(lit)
+
+
+def crops_in(samples: Sequence[Sample], recipe: TrainingRecipe, file: Path) -> Crops:
+    """The crops of all pictures, kept in `file`. Raises DataError."""
+    values = np.lib.format.open_memmap(file, "w+", np.uint8, (len(samples), *recipe.image.crop_shape))
+    done = 0
+    for crops in batches(samples, recipe.image, _CROPS_AT_ONCE):
+        values[done : done + len(crops)] = crops
+        done += len(crops)
+    return Crops(values, truth_of(samples).astype(np.int64), recipe)
+
+
+def _margin(logits: Tensor) -> Tensor:
+    margin: Tensor = logits[..., 1] - logits[..., 0]
+    return margin.amax(dim=1)
