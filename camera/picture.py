@@ -89,16 +89,21 @@ def decode(
     return pixels, 8 if pixels.dtype == np.uint8 else 16
 
 
-def write_png(path: Path, pixels: Pixels) -> None:
+def png(pixels: Pixels) -> bytes:
     """`pixels` [h, w] or [h, w, 3] BGR as they are: uint16 becomes a 16-bit PNG with the same values.
 
     Raises PictureError.
     """
     good, data = cv2.imencode(".png", pixels)
     if not good:
-        raise PictureError(f"{path}: {pixels.dtype} {list(pixels.shape)} makes no PNG")
+        raise PictureError(f"{pixels.dtype} {list(pixels.shape)} makes no PNG")
+    return bytes(data.tobytes())
+
+
+def write_png(path: Path, pixels: Pixels) -> None:
+    """`png` in a file. Raises PictureError."""
     try:
-        path.write_bytes(data.tobytes())
+        path.write_bytes(png(pixels))
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror}") from error
 

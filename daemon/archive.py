@@ -19,12 +19,13 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from camera.picture import write_png
+from camera.picture import png
 from inspection.errors import PictureError
 from inspection.frame import Frame, Pixels, digest
 from inspection.probe import Probe
 from inspection.record import FrameFacts, Kept, Record
 from inspection.verdict import Outcome, Reason
+from inspection.whole import meant_for, put_file
 
 LOG = logging.getLogger(__name__)
 
@@ -220,17 +221,10 @@ class Store:
             self._files = self._found()
             self._bytes = sum(size for _, size in self._files)
         file = self._folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        staged = file.with_suffix(".part")
-        try:
-            write_png(staged, pixels)
-            staged.replace(file)
-        except (OSError, PictureError):
-            staged.unlink(missing_ok=True)
-            raise
-        size = file.stat().st_size
-        self._files.append((file, size))
-        self._bytes += size
+        picture = png(pixels)
+        put_file(file, picture)
+        self._files.append((file, len(picture)))
+        self._bytes += len(picture)
         while self._bytes > self._max_bytes and len(self._files) > 1:
             self._remove(*self._files.popleft())
         return self._bytes
@@ -239,8 +233,8 @@ class Store:
         known = []
         for file in self._folder.glob("*/*/*"):
             name = file.relative_to(self._folder).as_posix()
-            if _OURS.fullmatch(name.removesuffix(".part") + ".png" if name.endswith(".part") else name):
-                if file.suffix == ".part":  # of a process that was killed
+            if _OURS.fullmatch(meant_for(name)):
+                if meant_for(name) != name:
                     file.unlink(missing_ok=True)
                     continue
                 stat = file.stat()

@@ -18,6 +18,7 @@ from daemon.checks import fitting, golden_gate, public_key, surroundings, thresh
 from daemon.config import Config
 from inspection import clock
 from inspection.errors import BundleError, ConfigError, ModelRefused
+from inspection.whole import commit_file, sync_folder
 from vision.bundle import MANIFEST, SIGNATURE, Bundle, Thresholds, load_bundle
 from vision.signature import PublicKey
 
@@ -121,14 +122,7 @@ class Shelf:
     def choose(self, choice: Choice) -> None:
         """On disk when this returns, whole or not at all. Raises ModelRefused."""
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            staged = self.file.with_suffix(".new")
-            with staged.open("w", encoding="utf-8") as file:
-                file.write(choice.model_dump_json(indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            staged.replace(self.file)
-            _sync(self.file.parent)
+            commit_file(self.file, choice.model_dump_json(indent=1).encode() + b"\n")
         except OSError as error:
             raise ModelRefused(f"{self.file}: not written: {error.strerror}") from error
 
@@ -149,7 +143,7 @@ class Shelf:
                 if load_bundle(staged).hash != bundle.hash:
                     raise BundleError(f"{bundle.path}: changed while it was copied: try again")
                 staged.rename(place)
-                _sync(self._folder)
+                sync_folder(self._folder)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
         except OSError as error:
@@ -196,11 +190,3 @@ def _copy(source: Path, to: Path) -> None:
             shutil.copyfileobj(read, written)
             written.flush()
             os.fsync(written.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

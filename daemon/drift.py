@@ -16,6 +16,7 @@ from daemon.model import Models
 from inspection.frame import Crops, Missed
 from inspection.impression import Impression
 from inspection.verdict import Outcome, Reason, Verdict
+from inspection.whole import put_file
 from vision.drift import ALL_CAMERAS, Alarm, BundleReference, Reference, ScoreReference
 from vision.watch import DriftConfig, PictureWatch, Readings, ScoreWatch
 
@@ -168,9 +169,7 @@ def _read(file: Path) -> _Learnt:
 
 
 def _write(file: Path, learnt: _Learnt) -> None:
-    staged = file.with_suffix(".new")
     try:
-        staged.write_text(learnt.model_dump_json(), "utf-8")
-        staged.replace(file)
+        put_file(file, learnt.model_dump_json().encode())
     except OSError as error:
         LOG.warning("%s: not written, so references are learnt anew after a restart: %s", file, error)

@@ -2,10 +2,9 @@
 
 import contextlib
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
+from inspection.whole import put_file
 from vision.bundle import Bundle
 
 _GRAPH_FORMAT = "linegate-graph-3"  # raised with every change of what vision.graph builds
@@ -62,16 +61,5 @@ def read_sealed(file: Path) -> bytes | None:
 
 def write_sealed(file: Path, content: bytes) -> None:
     """Put `content` behind its sha256, whole or not at all; nothing where the folder cannot be written."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    except OSError:
-        return
-    staged = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(hashlib.sha256(content).digest())
-            stream.write(content)
-        staged.replace(file)
-    except OSError:
-        staged.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        put_file(file, hashlib.sha256(content).digest(), content)

@@ -191,7 +191,7 @@ async def test_a_disk_that_hangs_does_not_hold_up_the_end(
         while not line.heard.pictures:
             await asyncio.sleep(0.001)
     (day,) = (tmp_path / "archive" / "press").iterdir()
-    stuck = day / "0123abcd-press-2-top.part"
+    stuck = day / f"0123abcd-press-2-top.png.{os.getpid()}.part"
     os.mkfifo(stuck)  # to write into it waits for a reader
     for seq in (2, 3):
         line.keeper.keep(replace(record(seq, FAIL), utc=first.utc))
@@ -210,7 +210,7 @@ def test_the_oldest_pictures_go_and_nothing_else(tmp_path: Path) -> None:
     size = foreign[0].stat().st_size
     Store(tmp_path, 100 * size).write(names[0], noise())
     (tmp_path / names[1]).parent.mkdir()
-    (tmp_path / names[1]).with_suffix(".part").write_text("of a process that was killed")
+    (tmp_path / f"{names[1]}.4711.part").write_text("of a process that was killed")
     store = Store(tmp_path, 3 * size)
     for seed, name in enumerate(names[1:]):
         assert store.write(name, noise(seed=seed)) <= 3 * size
