@@ -1,5 +1,6 @@
 """How long a search may take, and what its steps will take, told by those that it has done."""
 
+from collections import deque
 from collections.abc import Callable
 from math import ceil
 
@@ -7,6 +8,8 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from inspection import clock
 
+# Last steps whose pace tells that of the next ones. A middle one is taken: a machine may stand still for a while.
+_RECENT = 24
 # Of the time. Writing the bundle comes last, and a shared machine may become slower than it was.
 _PLANNED = 0.95
 
@@ -19,6 +22,8 @@ class Budget:
         self._now = now
         self._began = now()
         self._looks = 0.0
+        self._steps: deque[tuple[float, float]] = deque(maxlen=_RECENT)
+        self._since = self._began
         self._bar = tqdm(total=1, desc="auto", unit="look", disable=quiet)
 
     def expect(self, looks: float) -> None:
@@ -27,6 +32,9 @@ class Budget:
         self._bar.refresh()
 
     def did(self, looks: float) -> None:
+        now = self._now()
+        self._steps.append(((now - self._since) / looks, looks))
+        self._since = now
         self._looks += looks
         self._bar.update(int(self._looks) - self._bar.n)
 
@@ -34,8 +42,17 @@ class Budget:
         self._bar.set_postfix_str(what)
 
     def seconds_for(self, looks: float) -> float:
-        """At the mean pace so far; 0 before the first look."""
-        return looks * self.spent / self._looks if self._looks else 0.0
+        """At the pace of the middle one of the last looks; 0 before the first."""
+        if not self._steps:
+            return 0.0
+        ranked = sorted(self._steps)
+        middle = sum(done for _, done in ranked) / 2
+        counted = 0.0
+        for seconds, done in ranked:
+            counted += done
+            if counted >= middle:
+                break
+        return looks * seconds
 
     @property
     def spent(self) -> float:

@@ -30,3 +30,25 @@ def test_before_the_first_look_everything_is_allowed() -> None:
 
     assert budget.allows(1e9)
     budget.close()
+
+
+def test_a_machine_that_stood_still_for_a_while_is_not_taken_for_a_slow_one() -> None:
+    now = Hands()
+    budget = Budget(3600, quiet=True, now=now)
+    for step in range(9):
+        now.at += 600 if step == 4 else 2
+        budget.did(16)
+
+    assert budget.seconds_for(80) == 10
+    budget.close()
+
+
+def test_the_pace_is_that_of_the_last_steps() -> None:
+    now = Hands()
+    budget = Budget(3600, quiet=True, now=now)
+    for step in range(80):
+        now.at += 1 if step < 40 else 4
+        budget.did(16)
+
+    assert budget.seconds_for(160) == 40
+    budget.close()
