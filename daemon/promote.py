@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.assemble import Daemon
-from daemon.checks import golden_gate, thresholds, usable
+from daemon.checks import fitting, golden_gate, public_key, thresholds
 from daemon.choice import Choice, Named, Shelf, named
 from daemon.config import Config
 from daemon.ledger import Ledger
@@ -23,12 +23,14 @@ from inspection.frame import Frame
 from vision.bundle import Bundle, Thresholds, load_bundle
 from vision.golden import misjudged, refusal
 from vision.priority import Pace, may_step_forward
+from vision.signature import PublicKey
 
 LOG = logging.getLogger(__name__)
 
 Start = Callable[[str, Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 Tell = Callable[[str], None]
-Find = Callable[[], Bundle]
+Find = Callable[[PublicKey | None], Bundle]
+"""Reads a bundle that is signed with the key, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Promoter:
         `tell` hears what is being done. Returns when the last part of the old model has its verdict.
         """
         async with self._alone("promote", f"the promotion of {path}"):
-            return await self._replaced(lambda: load_bundle(path), path, tell)
+            return await self._replaced(lambda key: load_bundle(path, key), path, tell)
 
     async def rollback(self, tell: Tell) -> Promoted:
         """Go back to the model before the last change; twice leads back again. Raises ModelRefused."""
@@ -81,14 +83,14 @@ class Promoter:
             before = self._choice.before
             if before is None:
                 raise ModelRefused("there is no model to go back to: none was promoted yet")
-            return await self._replaced(lambda: self._shelf.take(before), before.source, tell)
+            return await self._replaced(lambda key: self._shelf.take(before, key), before.source, tell)
 
     async def shadow(self, path: Path, tell: Tell) -> str:
         """Let the bundle at `path` score what is judged, without a say; its model id. Raises ModelRefused."""
         async with self._alone("shadow", f"the start of {path} in the shadow"):
             live = self._daemon.models.live
             tell("checking the bundle")
-            checked = await asyncio.to_thread(self._checked, lambda: load_bundle(path), path)
+            checked = await asyncio.to_thread(self._checked, lambda key: load_bundle(path, key), path)
             if checked.bundle.hash == live.hash:
                 raise ModelRefused(f"{checked.bundle.model_id} is live: it would only agree with itself")
             if recipe_key(checked.bundle.recipe) != live.recipe:
@@ -161,10 +163,10 @@ class Promoter:
     def _checked(self, find: Find, source: Path) -> _Checked:
         """Reads some 100 MB: in a thread. What it leaves on disk changes nothing yet."""
         config, choice, old = self._settings, self._choice, self._daemon.models.live
-        found = find()
+        found = fitting(config, find(public_key(config)))
         if not found.golden:
             raise BundleError(f"{found.path}: holds no golden parts, so nothing can show that it judges as expected")
-        bundle = self._shelf.keep(usable(config, found.path))
+        bundle = self._shelf.keep(found)
         configured = self._configured()
         rules = thresholds(config, bundle) if bundle.hash == configured.hash else bundle.thresholds
         golden_gate(bundle, rules)
