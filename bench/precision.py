@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.quantise import QuantisedWriter
-from training.ranges import sampled, steps
+from training.export import quantised
 from vision.backends.onnx import OnnxBackend
 from vision.backends.openvino import OpenvinoBackend
 from vision.backends.torch import torch_cpu
@@ -26,8 +25,6 @@ from vision.bundle import Bundle, load_bundle
 from vision.cache import graph_bytes
 from vision.classifier import Backend
 from vision.cpu import has_bf16
-from vision.fold import folded_layers
-from vision.graph import write_graph
 
 DEMO = Path(__file__).parents[1] / "models" / "bsdata"
 ROUNDS = 9
@@ -37,16 +34,9 @@ TARGETS = {"onnx": 3.42, "openvino": 3.83}
 SMALLER = 4.0  # a compressed network against INT8 of the demonstration's, same runtime
 
 
-def in_int8(bundle: Bundle) -> bytes:
-    layers = folded_layers(bundle.tensors(), bundle.recipe, bundle.temperature)
-    crops = bundle.golden_crops()[:, 0]
-    found = sampled(layers, bundle.recipe, crops, threads=1, quiet=True)
-    writer = QuantisedWriter(steps(found, "none"), found.means)
-    return bytes(write_graph(writer, layers, bundle.recipe).SerializeToString())
-
-
 def backends(bundle: Bundle) -> Iterator[tuple[str, Backend]]:
-    graph, whole = graph_bytes(bundle, None), in_int8(bundle)
+    graph = graph_bytes(bundle, None)
+    whole = quantised(bundle, bundle.golden_crops()[:, 0], threads=1, quiet=True)["none"]
     yield "torch-fp32", torch_cpu(bundle, reduced=False, threads=1)
     if has_bf16():
         yield "torch-bf16", torch_cpu(bundle, reduced=True, threads=1)

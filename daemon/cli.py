@@ -7,6 +7,7 @@ from importlib.metadata import version
 from daemon.commands import (
     cameras,
     check,
+    compress,
     demo,
     evaluate,
     explain,
@@ -41,6 +42,7 @@ COMMANDS = (
     suggest,
     thresholds,
     export,
+    compress,
     promote,
     rollback,
     shadow,

@@ -90,8 +90,9 @@ class Model:
     def takes_as_long_as(self, other: "Model") -> bool:
         """The same network on the same device: only its weights differ."""
         ours, theirs = self.worker, other.worker
-        return (self.bundle.arch, ours.backend_name, ours.crop_shape, ours.max_batch) == (
+        return (self.bundle.arch, self.bundle.weights_size, ours.backend_name, ours.crop_shape, ours.max_batch) == (
             other.bundle.arch,
+            other.bundle.weights_size,
             theirs.backend_name,
             theirs.crop_shape,
             theirs.max_batch,

@@ -23,6 +23,7 @@ _BOUNDS = (0.05, 0.95)
 SURE_OVERKILL = 0.01
 TRAINED = "torch fp32"
 HELD_OUT = "train and val, by models that had not seen the picture"
+TRANSFERRED = "val, by teachers that had not seen the picture, moved by what the student differs on it"
 # In logits, where rounding is alike for all scores: 0.05 of P(defect) at 0.5, less towards 0 and 1.
 _CLEAR = 0.2
 

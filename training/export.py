@@ -50,16 +50,11 @@ def export(bundle: Bundle, dataset: Dataset, *, threads: int = 0, quiet: bool = 
     Raises BundleError for a network without a classifier; DataError where `train` is empty or `val` lacks good or bad
     pictures, or one cannot be read; BackendError where no way to quantise keeps the verdicts of the golden parts.
     """
-    if bundle.arch != "resnet18":
-        raise BundleError(f"{bundle.path}: the network {bundle.arch} is not put into INT8, only resnet18 is")
+    if bundle.arch == "resnet18-bank":
+        raise BundleError(f"{bundle.path}: a {bundle.arch} is not made in INT8: use it as it is, in bf16 or float32")
     val = require_classes(dataset, "val")
     crops = calibration_crops(bundle, dataset.of("train"), str(dataset.source))
-    layers = folded_layers(bundle.tensors(), bundle.recipe, bundle.temperature)
-    found = sampled(layers, bundle.recipe, crops, threads=threads, quiet=quiet)
-    graphs: dict[Clipping, bytes] = {}
-    for clipping in get_args(Clipping):
-        writer = QuantisedWriter(steps(found, clipping), found.means)
-        graphs[clipping] = bytes(write_graph(writer, layers, bundle.recipe).SerializeToString())
+    graphs = quantised(bundle, crops, threads=threads, quiet=quiet)
     truth = truth_of(val)
     reference = score(bundle, OnnxBackend(graph_bytes(bundle, None), "cpu", threads), val, quiet=quiet)
 
@@ -68,7 +63,7 @@ def export(bundle: Bundle, dataset: Dataset, *, threads: int = 0, quiet: bool = 
         golden = golden_scores(backend, bundle)
         return certified(backend.name, bundle, golden=golden, val=scores, reference=reference, truth=truth)
 
-    tried = {name: [measured(backend) for backend in _in_int8(graph, threads)] for name, graph in graphs.items()}
+    tried = {name: [measured(backend) for backend in in_int8(graph, threads)] for name, graph in graphs.items()}
     best = min(tried, key=lambda name: _badness(tried[name]))
     changed = max(one.golden.other_verdicts for one in tried[best])
     if changed:
@@ -86,6 +81,17 @@ def export(bundle: Bundle, dataset: Dataset, *, threads: int = 0, quiet: bool = 
         backends=(*others, *tried[best]),
     )
     return Exported(graphs[best], certificate, len(crops))
+
+
+def quantised(bundle: Bundle, crops: CropPixels, *, threads: int, quiet: bool) -> dict[Clipping, bytes]:
+    """The network in INT8 by each way to choose the ranges that `crops`, uint8 [n, channels, size, size], give."""
+    layers = folded_layers(bundle.tensors(), bundle.recipe, bundle.temperature)
+    found = sampled(layers, bundle.recipe, crops, threads=threads, quiet=quiet)
+    graphs: dict[Clipping, bytes] = {}
+    for clipping in get_args(Clipping):
+        writer = QuantisedWriter(steps(found, clipping), found.means)
+        graphs[clipping] = bytes(write_graph(writer, layers, bundle.recipe).SerializeToString())
+    return graphs
 
 
 def calibration_crops(bundle: Bundle, samples: tuple[Sample, ...], source: str) -> CropPixels:
@@ -108,7 +114,8 @@ def _badness(found: list[Certified]) -> tuple[int, bool, float]:
     )
 
 
-def _in_int8(graph: bytes, threads: int) -> Iterator[Backend]:
+def in_int8(graph: bytes, threads: int) -> Iterator[Backend]:
+    """The runtimes that are there, each with the INT8 `graph`."""
     yield OnnxBackend(graph, "int8", threads)
     if importlib.util.find_spec("openvino"):
         from vision.backends.openvino import OpenvinoBackend  # noqa: PLC0415 - not on every machine

@@ -1,8 +1,8 @@
 """From a data set to a bundle: inputs, fit, calibration, thresholds, metrics, golden parts."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ from training.recipes import TrainingRecipe
 from training.search import Search
 from training.targets import ScoredSplit, Targets, group_numbers, require_provable
 from vision.bundle import Bundle, Thresholds
+from vision.recipe import Recipe
 from vision.resnet import ResNet18
-from vision.weights import as_stored
+from vision.weights import arch_of, as_stored
 from vision.write import write_bundle
 
 GOLDEN_PER_CLASS = 16
@@ -115,18 +116,57 @@ def finish(
     held_out: HeldOut | None = None,
     search: Search | None = None,
 ) -> Made:
-    """Calibrate and choose thresholds on `held_out`, or on `val` without it; measure on `test`; write to `out`.
+    """`complete` of a model that learnt in so many `epochs`; `held_out` are of train and val.
 
     `inputs` are those of `val`, from which the golden parts are taken, and of `test` where there is one.
     """
-    judged = held_out or HeldOut(dataset.of("val"), _margins(model, inputs["val"]))
+    done = complete(
+        model,
+        lambda split: _margins(model, inputs[split]),
+        dataset,
+        out,
+        recipe.image,
+        training={
+            **notes,
+            "recipe": recipe.model_dump(mode="json"),
+            "seed": seed,
+            "epochs": epochs,
+            "learnt_from": ["train", "val"] if held_out else ["train"],
+            **({"search": search.to_json()} if search else {}),
+        },
+        targets=targets,
+        held_out=held_out,
+        chosen_on=HELD_OUT if held_out else "val",
+    )
+    return replace(done, epochs=epochs, search=search)
+
+
+def complete(
+    model: ResNet18,
+    margins_of: Callable[[Split], NDArray[np.float64]],
+    dataset: Dataset,
+    out: Path,
+    recipe: Recipe,
+    *,
+    training: Mapping[str, Any],
+    targets: Targets,
+    held_out: HeldOut | None = None,
+    chosen_on: str = "val",
+) -> Made:
+    """Calibrate and choose thresholds on `held_out`, or on `val` without it; measure on `test`; write to `out`.
+
+    `margins_of` gives what `model`, as it is then, makes of the pictures of a split. `training` goes into the bundle's
+    metrics, and `chosen_on` into the decision. Raises DataError where no thresholds keep `targets`, BundleError where
+    `out` cannot be written.
+    """
+    judged = held_out or HeldOut(dataset.of("val"), margins_of("val"))
     truth = truth_of(judged.samples)
     calibration = calibrate(judged.margins, truth)
     _settle(model, calibration)
     scores = {
-        split: _probability(_margins(model, inputs[split]), calibration.temperature)
+        split: _probability(margins_of(split), calibration.temperature)
         for split in SPLITS
-        if split != "train" and split in inputs
+        if split != "train" and dataset.of(split)
     }
     if held_out is None:
         judging = scores["val"]
@@ -135,7 +175,7 @@ def finish(
     scored = ScoredSplit(judging, truth, group_numbers(judged.samples))
     tested = dataset.of("test")
     scored_test = ScoredSplit(scores["test"], truth_of(tested), group_numbers(tested)) if tested else None
-    decision = decide(targets, scored, scored_test, scored_by=TRAINED, chosen_on=HELD_OUT if held_out else "val")
+    decision = decide(targets, scored, scored_test, scored_by=TRAINED, chosen_on=chosen_on)
     thresholds = decision.thresholds
     val = report(judging, truth, thresholds)
     test = report(scored_test.scores, scored_test.truth, thresholds) if scored_test else None
@@ -143,7 +183,7 @@ def finish(
     with tempfile.TemporaryDirectory(prefix="linegate-golden-") as scratch:
         bundle = write_bundle(
             out,
-            recipe=recipe.image,
+            recipe=recipe,
             thresholds=thresholds,
             temperature=calibration.temperature,
             tensors=_arrays(model),
@@ -152,21 +192,15 @@ def finish(
                 "test": test.to_json() if test else None,
                 "decision": decision.to_json(),
                 "drift": drift_reference(dataset, judged.samples, judging, thresholds),
-                "training": {
-                    **notes,
-                    "recipe": recipe.model_dump(mode="json"),
-                    "seed": seed,
-                    "epochs": epochs,
-                    "learnt_from": ["train", "val"] if held_out else ["train"],
-                    **({"search": search.to_json()} if search else {}),
-                },
+                "training": dict(training),
             },
             data_hash=dataset.digest(),
             golden=[(picture_to_copy(s, Path(scratch)), s.label, score) for s, score in golden],
-            golden_crops=[crops_of(sample, recipe.image) for sample, _ in golden],
+            golden_crops=[crops_of(sample, recipe) for sample, _ in golden],
             scores={**scored.stored("val"), **(scored_test.stored("test") if scored_test else {})},
+            arch=arch_of(model.widths),
         )
-    return Made(bundle, epochs, val, test, decision, search)
+    return Made(bundle, 0, val, test, decision)
 
 
 def choose_golden(
@@ -190,7 +224,7 @@ def _settle(model: ResNet18, calibration: Calibration) -> None:
     """Put the offset into the last bias and round the weights as the file does: scores are of what is stored."""
     with torch.no_grad():
         model.fc.bias.add_(torch.tensor([-0.5, 0.5]) * calibration.offset)
-    rounded = as_stored(_arrays(model))
+    rounded = as_stored(_arrays(model), arch_of(model.widths))
     state = {name: torch.from_numpy(array.astype(np.float32)) for name, array in rounded.items()}
     model.load_state_dict(state, strict=False)
 

@@ -146,3 +146,15 @@ def _rounded_up(share: float) -> float:
     """To two digits, so that what a person types is provable."""
     step = 10.0 ** (floor(log10(share)) - 1)
     return min(ceil(share / step - 1e-9) * step, 1.0)
+
+
+def told_targets(decision: Mapping[str, Any]) -> Targets:
+    """What `Targets.to_json` told to a bundle's `decision`; none where it tells of none."""
+    costs = decision.get("costs")
+    return Targets(
+        decision.get("max_escape"),
+        decision.get("max_overkill"),
+        Costs(**costs) if costs else None,
+        decision.get("defect_rate") if costs else None,
+        decision.get("count", "pictures"),
+    )

@@ -5,6 +5,7 @@ from training.evaluate import Mistake
 from training.metrics import MEASURES, Report
 from training.search import Search
 from training.targets import percent
+from training.versus import Versus
 from vision.certificate import Agreement, Certificate
 
 _TITLES = {
@@ -136,3 +137,26 @@ def certificate_lines(certificate: Certificate) -> list[str]:
         f"  {'':16}{head}   {head}",
         *(f"  {one.backend:16}{cells(one.golden)}   {cells(one.val)}" for one in certificate.backends),
     ]
+
+
+def versus_lines(versus: Versus) -> list[str]:
+    """Teacher and student side by side, what the two could do together, and what of the target was missed."""
+    whole, small = (size / 1e6 for size in versus.sizes)
+    lines = [
+        f"{'':34}{'teacher':>12}{'student':>12}",
+        f"  {'stored, MB (ResNet18 in float32)':32}{whole:12.1f}{small:12.2f}   {versus.ratio:.1f} times smaller",
+    ]
+    for split, found in versus.splits.items():
+        other = f"{-found.lost:+.4f}, {found.differ} of {found.cascade.parts} verdicts differ"
+        lines.append(f"  {'AUROC on ' + split:32}{found.teacher:12.4f}{found.student:12.4f}   {other}")
+    for rate in versus.rates:
+        title = f"crops/s of one core, {rate.backend}"
+        lines.append(f"  {title:32}{rate.teacher:12.0f}{rate.student:12.0f}   {rate.ratio:.1f} times as fast")
+    for split, found in versus.splits.items():
+        pair = found.cascade
+        lines.append(
+            f"  together on {split}: sure of {percent(pair.sure / pair.parts)} of the parts, the student would leave"
+            f" the others to the teacher: {pair.escapes} escapes and {pair.overkill} overkill, by the teacher alone"
+            f" {pair.escapes_alone} and {pair.overkill_alone}"
+        )
+    return lines + [f"  MISSED {one}" for one in versus.missed]

@@ -37,7 +37,7 @@ def folded_layers(tensors: Tensors, recipe: Recipe, temperature: float) -> Layer
 def folded_trunk(tensors: Tensors, recipe: Recipe) -> Layers:
     """The convolutions that are among `tensors`, from uint8 crops on."""
     layers = {"conv1": _stem(tensors, recipe)}
-    for number, _, _ in LAYERS:
+    for number, _ in LAYERS:
         for block in (0, 1):
             name = f"layer{number}.{block}"
             for conv, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("downsample.0", "downsample.1")):

@@ -97,7 +97,7 @@ def write_trunk(writer: GraphWriter, layers: Layers, recipe: Recipe) -> list[str
     pool = writer.node("MaxPool", [data], "maxpool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     data = writer.kept(pool)
     given = []
-    for number, _, stride in LAYERS:
+    for number, stride in LAYERS:
         if f"layer{number}.0.conv1" in layers:
             for block in (0, 1):
                 data = _block(writer, layers, f"layer{number}.{block}", data, stride if block == 0 else 1)

@@ -12,9 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inspection.errors import BundleError
-from vision.weights import parsed
-
-_OF_LAYER2 = 128  # channels
+from vision.weights import FULL, Widths, parsed, widths_of
 
 
 class BasicBlock(nn.Module):
@@ -40,19 +38,22 @@ class ResNet18(nn.Module):
     """float32 [n, 3, height, width], normalised RGB, to logits [n, classes].
 
     `trunk` and `head` are the two halves that training separates: the trunk (up to layer3, or to layer2) is frozen, so
-    that its output can be kept; the head (the layers behind it, pooling, fc) learns.
+    that its output can be kept; the head (the layers behind it, pooling, fc) learns. Numbers of
+    channels below are those of the whole network: a narrow one has its `widths`.
     """
 
-    def __init__(self, classes: int = 2) -> None:
+    def __init__(self, classes: int = 2, widths: Widths = FULL) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        one, two, three, four = widths
+        self.widths = widths
+        self.conv1 = nn.Conv2d(3, one, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(one)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = nn.Sequential(BasicBlock(64, 64, 1), BasicBlock(64, 64, 1))
-        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
-        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
-        self.layer4 = nn.Sequential(BasicBlock(256, 512, 2), BasicBlock(512, 512, 1))
-        self.fc = nn.Linear(512, classes)
+        self.layer1 = nn.Sequential(BasicBlock(one, one, 1), BasicBlock(one, one, 1))
+        self.layer2 = nn.Sequential(BasicBlock(one, two, 2), BasicBlock(two, two, 1))
+        self.layer3 = nn.Sequential(BasicBlock(two, three, 2), BasicBlock(three, three, 1))
+        self.layer4 = nn.Sequential(BasicBlock(three, four, 2), BasicBlock(four, four, 1))
+        self.fc = nn.Linear(four, classes)
 
     def trunk(self, x: Tensor) -> Tensor:
         """[n, 3, h, w] to features of layer3 [n, 256, h / 16, w / 16]."""
@@ -67,10 +68,9 @@ class ResNet18(nn.Module):
 
     def pooled(self, features: Tensor) -> Tensor:
         """Features of `trunk` or of `short_trunk` to what the classifier gets, [n, 512]."""
-        if features.shape[1] == _OF_LAYER2:
+        if features.shape[1] == self.widths[1]:
             features = self.layer3(features)
-        means: Tensor = self.layer4(features).mean(dim=(2, 3))
-        return means
+        return self._pooled(features)
 
     def head(self, features: Tensor) -> Tensor:
         """Features of `trunk` or of `short_trunk` to logits [n, classes]."""
@@ -78,15 +78,21 @@ class ResNet18(nn.Module):
         return logits
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.trunk(x))
+        # Not `head`: where layer2 and layer3 are equally wide, it could not tell their features apart.
+        logits: Tensor = self.fc(self._pooled(self.trunk(x)))
+        return logits
+
+    def _pooled(self, features: Tensor) -> Tensor:
+        means: Tensor = self.layer4(features).mean(dim=(2, 3))
+        return means
 
 
 def build_resnet18(tensors: Mapping[str, NDArray[np.float32]] | None = None) -> ResNet18:
-    """A ResNet18 with two classes in eval mode, with a bundle's tensors where they are given.
+    """A ResNet18 with two classes in eval mode, with a bundle's tensors, and as narrow as they are, where given.
 
     Raises BundleError when the tensors are not those of this network.
     """
-    model = ResNet18().eval()
+    model = ResNet18(widths=widths_of(tensors) if tensors is not None else FULL).eval()
     if tensors is not None:
         _load(model, tensors, may_miss=())
     return model

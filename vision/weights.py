@@ -13,17 +13,21 @@ from safetensors.numpy import load, save
 from inspection.errors import BundleError
 
 Tensors = dict[str, NDArray[np.float32]]
-Arch = Literal["resnet18", "resnet18-bank"]
-"""A ResNet18 with two classes, or its first layers with a bank of what good parts look like: see `vision.bank`."""
+Widths = tuple[int, int, int, int]
+Arch = Literal["resnet18", "resnet18-narrow", "resnet18-bank"]
+"""A ResNet18 with two classes; one with fewer channels, as many as its tensors have; or the first layers of the whole
+one with a bank of what good parts look like: see `vision.bank`."""
 
-LAYERS = ((1, 64, 1), (2, 128, 2), (3, 256, 2), (4, 512, 2))  # number, channels, stride of the first block
+LAYERS = ((1, 1), (2, 2), (3, 2), (4, 2))  # number, stride of the first block
+FULL: Widths = (64, 128, 256, 512)
+"""Channels of layer1 to layer4. conv1 has those of layer1."""
 
 
-def resnet18_shapes(classes: int = 2) -> dict[str, tuple[int, ...]]:
+def resnet18_shapes(widths: Widths = FULL, classes: int = 2) -> dict[str, tuple[int, ...]]:
     """Every tensor that inference needs, with its shape (He et al. 2015, arXiv:1512.03385, table 1)."""
-    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7)} | _norm("bn1", 64)
-    before = 64
-    for number, channels, stride in LAYERS:
+    before = widths[0]
+    shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (before, 3, 7, 7)} | _norm("bn1", before)
+    for (number, stride), channels in zip(LAYERS, widths, strict=True):
         for block in (0, 1):
             name = f"layer{number}.{block}"
             shapes[f"{name}.conv1.weight"] = (channels, before, 3, 3)
@@ -33,7 +37,26 @@ def resnet18_shapes(classes: int = 2) -> dict[str, tuple[int, ...]]:
                 shapes[f"{name}.downsample.0.weight"] = (channels, before, 1, 1)
                 shapes |= _norm(f"{name}.downsample.1", channels)
             before = channels
-    return shapes | {"fc.weight": (classes, 512), "fc.bias": (classes,)}
+    return shapes | {"fc.weight": (classes, before), "fc.bias": (classes,)}
+
+
+def arch_of(widths: Widths) -> Arch:
+    return "resnet18" if widths == FULL else "resnet18-narrow"
+
+
+def widths_of(tensors: Mapping[str, NDArray[np.generic]]) -> Widths:
+    """The channels that a network's tensors have. Raises BundleError for a layer with none, or more than ResNet18's."""
+    found = []
+    for (number, _), most in zip(LAYERS, FULL, strict=True):
+        name = f"layer{number}.0.conv1.weight"
+        if name not in tensors:
+            raise BundleError(f"the tensor {name} is missing")
+        channels = len(tensors[name]) if tensors[name].ndim else 0
+        if not 1 <= channels <= most:
+            raise BundleError(f"a layer{number} of {channels} channels: not between 1 and {most}")
+        found.append(channels)
+    one, two, three, four = found
+    return one, two, three, four
 
 
 BANK_WIDTH = 128
@@ -54,8 +77,8 @@ def bank_shapes(entries: int) -> dict[str, tuple[int, ...]]:
 
 
 def _shapes(arch: Arch, tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, tuple[int, ...]]:
-    if arch == "resnet18":
-        return resnet18_shapes()
+    if arch != "resnet18-bank":
+        return resnet18_shapes(FULL if arch == "resnet18" else widths_of(tensors))
     entries = tensors.get("bank.entries")
     return bank_shapes(len(entries) if entries is not None and entries.ndim else 0)
 

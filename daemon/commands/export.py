@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from daemon.commands.labelled import add_data
 from daemon.commands.place import require_free
-from inspection.errors import BundleError
 
 if TYPE_CHECKING:
     from training.export import Exported
@@ -43,8 +42,6 @@ def main(args: argparse.Namespace) -> int:
         require_free(args.out, force=args.force)
     dataset = load_dataset(args.data, args.bit_depth)
     bundle = load_bundle(args.bundle)
-    if bundle.arch != "resnet18":
-        raise BundleError(f"{args.bundle}: a {bundle.arch} is not made in INT8: use it as it is, in bf16 or float32")
     exported = export(bundle, dataset, threads=args.threads, quiet=args.json)
     signed = (args.bundle / SIGNATURE).exists()
     written = add_int8(bundle, args.out or args.bundle, exported.graph, exported.certificate)

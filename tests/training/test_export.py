@@ -120,7 +120,7 @@ def test_export_refuses_data_without_train_or_with_one_class_in_val(
 
 def test_export_refuses_a_network_that_it_does_not_know(trained: Made, data: Dataset) -> None:
     other = replace(trained.bundle, arch="resnet18-bank")
-    with pytest.raises(BundleError, match="the network resnet18-bank is not put into INT8, only resnet18 is"):
+    with pytest.raises(BundleError, match="a resnet18-bank is not made in INT8: use it as it is"):
         export(other, data, threads=1, quiet=True)
 
 

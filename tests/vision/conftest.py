@@ -22,7 +22,7 @@ from vision.batching import Batcher
 from vision.bundle import Bundle, Thresholds
 from vision.recipe import Recipe
 from vision.resnet import build_resnet18, normalise
-from vision.weights import Tensors, as_stored, resnet18_shapes
+from vision.weights import FULL, Tensors, Widths, arch_of, as_stored, resnet18_shapes
 from vision.worker import Worker
 from vision.write import write_bundle
 
@@ -184,11 +184,11 @@ def until() -> Until:
     return until
 
 
-def drawn_tensors(seed: int) -> Tensors:
+def drawn_tensors(seed: int, widths: Widths = FULL) -> Tensors:
     """Weights as He et al. draw them, and batch norms with statistics of their own, as they are on disk."""
     random = np.random.default_rng(seed)
     tensors: dict[str, NDArray[np.generic]] = {}
-    for name, shape in resnet18_shapes().items():
+    for name, shape in resnet18_shapes(widths).items():
         if len(shape) == 4:
             values = random.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
         elif name.endswith(("running_var", "weight")) and not name.startswith("fc"):
@@ -196,7 +196,7 @@ def drawn_tensors(seed: int) -> Tensors:
         else:
             values = random.normal(0, 0.3, shape)
         tensors[name] = values.astype(np.float32)
-    return {name: array.astype(np.float32) for name, array in as_stored(tensors).items()}
+    return {name: array.astype(np.float32) for name, array in as_stored(tensors, arch_of(widths)).items()}
 
 
 def reference_margins(tensors: Tensors, recipe: Recipe, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -229,6 +229,7 @@ def draw_bundle(
     seed: int = 0,
     golden: int = 12,
     backbone: Mapping[str, NDArray[np.generic]] | None = None,
+    widths: Widths = FULL,
     **changed: NDArray[np.float32],
 ) -> Bundle:
     """A bundle of a drawn network whose scores of its golden parts lie on both sides of the threshold.
@@ -237,7 +238,8 @@ def draw_bundle(
     scores were taken.
     """
     temperature = 1.7
-    tensors = {name: a.astype(np.float32) for name, a in as_stored({**drawn_tensors(seed), **(backbone or {})}).items()}
+    drawn = {**drawn_tensors(seed, widths), **(backbone or {})}
+    tensors = {name: array.astype(np.float32) for name, array in as_stored(drawn, arch_of(widths)).items()}
     seen = pictures(max(golden, 4), max(recipe.resize, recipe.size) + 8)
     crops = np.stack([recipe.crops(picture) for picture in seen])
     flat = crops.reshape(-1, *crops.shape[2:])
@@ -266,6 +268,7 @@ def draw_bundle(
         data_hash="0" * 64,
         golden=files,
         golden_crops=list(crops[:golden]),
+        arch=arch_of(widths),
     )
 
 

@@ -210,7 +210,7 @@ class _Opener:
 
                 return OnnxBackend(self._graph(kind), kind, self._threads, self._cache_dir)
             case _:
-                if self._bundle.arch != "resnet18":
+                if self._bundle.arch == "resnet18-bank":
                     raise BackendError(f"{name}: does not run the network {self._bundle.arch}: choose onnx or openvino")
                 from vision.backends import torch  # noqa: PLC0415 - 5 GB that most boxes do without
 

@@ -1,0 +1,226 @@
+"""A bundle many times smaller: a narrow network that has learnt the answers of a whole one, in INT8.
+
+It learns from views of `train` alone, so that `val` can choose its thresholds. Where the teacher has learnt from `val`
+too, its scores there tell nothing of new parts, and neither do those of a student that repeats them. What counts then
+is the score of a model that had not seen the picture, which training left in the bundle, moved by how far the student
+is from its teacher on it.
+"""
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.errors import BundleError, DataError
+from inspection.frame import CropPixels
+from training.dataset import Dataset, Sample, require_classes
+from training.decide import TRANSFERRED, logit
+from training.distil import ask, distil, margins_of, prepared
+from training.evaluate import score, truth_of
+from training.export import Exported, calibration_crops, export, quantised
+from training.make import HeldOut, Made, complete
+from training.narrow import narrowed
+from training.pictures import batches
+from training.targets import Targets, require_provable, restored, told_targets
+from training.versus import Scored, Versus, compared, cuts, rates
+from vision.backends.onnx import OnnxBackend
+from vision.bundle import Bundle
+from vision.classifier import probability
+from vision.recipe import Recipe
+from vision.resnet import ResNet18, build_resnet18
+from vision.weights import FULL, Widths, resnet18_shapes
+from vision.write import add_int8, revise_bundle
+
+LADDER: tuple[Widths, ...] = ((16, 48, 128, 256), (16, 32, 96, 192), (16, 32, 64, 128))
+"""Widest first. conv1 and layer1 take most of the time for few of the weights: they are the narrowest. The runtimes
+compute 16 channels at once."""
+_BY_INT8 = 4
+_BESIDE = 60_000  # bytes of a graph that are not weights, and some to spare
+_VIEWS, _PASSES = 10, 6
+_MOST_VIEWS = 20_000
+_FITTED_ON = 128  # views
+_TEACHING = 0.35  # of the time
+_AT_ONCE = 8
+
+Margins = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """`made` tells of the student in float32, `exported` of its INT8."""
+
+    bundle: Bundle
+    made: Made
+    exported: Exported
+    versus: Versus
+
+
+def widths_for(target: float) -> Widths:
+    """The widest network of the ladder that is at least `target` times smaller in INT8 than ResNet18 in float32.
+
+    Raises DataError where INT8 alone is enough, or no network is narrow enough.
+    """
+    if target <= _BY_INT8:
+        raise DataError(f"--target {target:g}x: INT8 alone makes it {_BY_INT8} times smaller: use linegate export")
+    whole = _BY_INT8 * _weights(FULL)
+    ratios = [whole / (_weights(widths) + _BESIDE) for widths in LADDER]
+    for widths, ratio in zip(LADDER, ratios, strict=True):
+        if ratio >= target:
+            return widths
+    raise DataError(
+        f"--target {target:g}x: the narrowest network is {ratios[-1]:.0f} times smaller: ask for no more than that"
+    )
+
+
+def compress(
+    teacher: Bundle,
+    dataset: Dataset,
+    out: Path,
+    *,
+    target: float,
+    seed: int,
+    minutes: float,
+    targets: Targets | None = None,
+    threads: int = 0,
+    quiet: bool = False,
+) -> Compressed:
+    """Teach a narrow network on `train`, choose its thresholds on `val`, measure on `test`, write to `out` with INT8.
+
+    `targets` are what the thresholds are to keep, those of the teacher when left out. Learning takes up to so many
+    `minutes`. Raises BundleError where the teacher is no whole ResNet18 or `out` cannot be written; DataError where
+    splits lack good or bad pictures, `val` is too small for `targets`, or the teacher learnt from another `val`;
+    BackendError where INT8 changes the verdict of a golden part.
+    """
+    if teacher.arch != "resnet18":
+        raise BundleError(f"{teacher.path}: a {teacher.arch} is not compressed: take a bundle of a resnet18")
+    widths = widths_for(target)
+    val = require_classes(dataset, "val")
+    require_classes(dataset, "train")
+    targets = targets or told_targets(teacher.metrics.get("decision") or {})
+    require_provable(targets, val, "val")
+    unseen = _unseen(teacher, dataset)
+    whole = build_resnet18(teacher.tensors())
+    with tempfile.TemporaryDirectory(prefix="linegate-compress-") as scratch:
+        student, views = _taught(
+            whole, dataset, teacher.recipe, widths, Path(scratch), seed=seed, seconds=60 * minutes, quiet=quiet
+        )
+        answered = {
+            split: margins_of(whole, samples, teacher.recipe, quiet=quiet)
+            for split in ("val", "test")
+            if (samples := dataset.of(split))
+        }
+        held_out = None
+        if unseen is not None:
+            moved = margins_of(student, val, teacher.recipe, quiet=quiet) - answered["val"]
+            answered["val"] = unseen
+            held_out = HeldOut(val, unseen + moved)
+        made = complete(
+            student,
+            lambda split: margins_of(student, dataset.of(split), teacher.recipe, quiet=quiet),
+            dataset,
+            Path(scratch) / "bundle",
+            teacher.recipe,
+            training={
+                "recipe_name": "compress",
+                "teacher": teacher.model_id,
+                "widths": list(widths),
+                "views": views,
+                "passes": _PASSES,
+                "seed": seed,
+                "learnt_from": ["train"] if unseen is None else ["train", "val"],
+            },
+            targets=targets,
+            held_out=held_out,
+            chosen_on="val" if unseen is None else TRANSFERRED,
+        )
+        exported = export(made.bundle, dataset, threads=threads, quiet=quiet)
+        versus = _versus(teacher, made.bundle, exported, dataset, answered, target=target, threads=threads, quiet=quiet)
+        bundle = _written(made.bundle, exported, versus, out)
+    return Compressed(bundle, made, exported, versus)
+
+
+def _taught(
+    whole: ResNet18, dataset: Dataset, recipe: Recipe, widths: Widths, scratch: Path, *,
+    seed: int, seconds: float, quiet: bool,
+) -> tuple[ResNet18, int]:  # fmt: skip
+    """The student, and from how many views it has learnt."""
+    crops = _all_crops(dataset.of("train"), recipe, scratch / "crops.npy")
+    count = min(_VIEWS * len(crops), max(_MOST_VIEWS, len(crops)))
+    answers = ask(
+        whole, crops, recipe, count, scratch / "views.npy", seed=seed, seconds=_TEACHING * seconds, quiet=quiet
+    )
+    narrow = narrowed(whole, widths, prepared(answers.crops[:_FITTED_ON], recipe))
+    rest = (1 - _TEACHING) * seconds
+    return distil(narrow, answers, recipe, _PASSES, seed=seed, seconds=rest, quiet=quiet), len(answers.maps)
+
+
+def _versus(
+    teacher: Bundle, student: Bundle, exported: Exported, dataset: Dataset, answered: dict[str, Margins], *,
+    target: float, threads: int, quiet: bool,
+) -> Versus:  # fmt: skip
+    """`answered` are the teacher's margins by split, those of val by a model that had not seen them."""
+    scores = {"val": student.scores()["val.scores"].astype(np.float64)}
+    if test := dataset.of("test"):
+        scores["test"] = score(student, OnnxBackend(exported.graph, "int8", threads), test, quiet=quiet)
+    mine = {split: Scored(found, student.thresholds) for split, found in scores.items()}
+    theirs = {
+        split: Scored(probability(margins / teacher.temperature).astype(np.float64), teacher.thresholds)
+        for split, margins in answered.items()
+    }
+    truth = {split: truth_of(dataset.of(split)) for split in mine}
+    chosen = cuts(mine["val"], theirs["val"], truth["val"])
+    crops = calibration_crops(teacher, dataset.of("train"), str(dataset.source))[:_AT_ONCE]
+    whole = teacher.int8() if teacher.int8_hash else quantised(teacher, crops, threads=threads, quiet=True)["none"]
+    return Versus(
+        target,
+        (_BY_INT8 * _weights(FULL), len(exported.graph)),
+        {split: compared(mine[split], theirs[split], truth[split], chosen) for split in mine},
+        tuple(rates(whole, exported.graph, crops)),
+    )
+
+
+def _written(bundle: Bundle, exported: Exported, versus: Versus, out: Path) -> Bundle:
+    told = revise_bundle(
+        bundle,
+        bundle.path,
+        thresholds=bundle.thresholds,
+        metrics={**bundle.metrics, "compression": versus.to_json()},
+        golden=range(len(bundle.golden)),
+    )
+    return add_int8(told, out, exported.graph, exported.certificate)
+
+
+def _unseen(teacher: Bundle, dataset: Dataset) -> Margins | None:
+    """What models that had not seen them made of the pictures of `val`; None where the teacher has not either.
+
+    Raises DataError where training left nothing of that for these pictures.
+    """
+    if "val" not in teacher.metrics.get("training", {}).get("learnt_from", ()):
+        return None
+    learnt = [sample for sample in dataset.samples if sample.split in ("train", "val")]
+    held_out = restored(teacher.scores(), "val")
+    if held_out is None or len(held_out.scores) != len(learnt) or teacher.data_hash != dataset.digest():
+        raise DataError(
+            f"{dataset.source}: not the pictures that {teacher.path} learnt from, val among them: with others nobody"
+            " can tell which thresholds hold for the smaller model. Name the data set of the training, unchanged"
+        )
+    val = np.array([sample.split == "val" for sample in learnt], np.bool_)
+    return teacher.temperature * logit(held_out.scores[val])
+
+
+def _weights(widths: Widths) -> int:
+    return sum(math.prod(shape) for shape in resnet18_shapes(widths).values())
+
+
+def _all_crops(samples: tuple[Sample, ...], recipe: Recipe, file: Path) -> CropPixels:
+    """uint8 [pictures * tiles, channels, size, size], in `file`. Raises DataError."""
+    tiles, *shape = recipe.crop_shape
+    crops = np.lib.format.open_memmap(file, "w+", np.uint8, (len(samples) * tiles, *shape))
+    done = 0
+    for some in batches(samples, recipe, _AT_ONCE):
+        crops[done : done + len(some) * tiles] = some.reshape(-1, *shape)
+        done += len(some) * tiles
+    return crops

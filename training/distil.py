@@ -1,0 +1,167 @@
+"""A narrow network learns what a whole one answers, from many views of the pictures that there are.
+
+It learns the margin, the share of each place in it (the map before the mean, see `vision.explain`), so that it looks
+where the whole one looks, and the pooled features through a linear map of its own. Hinton, Vinyals, Dean: Distilling
+the Knowledge in a Neural Network, 2015; Romero et al.: FitNets, ICLR 2015.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from inspection import clock
+from inspection.frame import CropPixels
+from training.dataset import Sample
+from training.pictures import batches
+from training.views import view
+from vision.cpu import has_bf16
+from vision.recipe import Recipe
+from vision.resnet import ResNet18, normalise
+
+_BATCH = 32
+_PICTURES_AT_ONCE = 8
+_RATE, _DECAY = 2e-3, 1e-2
+_WARM = 0.1  # of the way, while the rate rises
+_MEMORY = 0.99  # of the running mean of weights, in each step
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the whole network makes of `crops`, uint8 [n, channels, size, size].
+
+    `maps` are float32 [n, rows, columns], with the margins as their means, and `pooled` float32 [n, features].
+    """
+
+    crops: CropPixels
+    maps: NDArray[np.float32]
+    pooled: NDArray[np.float32]
+
+
+def ask(
+    teacher: ResNet18,
+    crops: CropPixels,
+    recipe: Recipe,
+    count: int,
+    file: Path,
+    *,
+    seed: int,
+    seconds: float,
+    quiet: bool,
+) -> Answers:
+    """Show up to `count` views of `crops`, each crop equally often, and keep views, in `file`, and answers.
+
+    Ends after about so many `seconds`, but not before one batch.
+    """
+    random = np.random.default_rng(seed)
+    views = np.lib.format.open_memmap(file, "w+", np.uint8, (count, *crops.shape[1:]))
+    order = np.concatenate([random.permutation(len(crops)) for _ in range(-(-count // len(crops)))])[:count]
+    maps: list[NDArray[np.float32]] = []
+    pooled: list[NDArray[np.float32]] = []
+    teacher = teacher.to(memory_format=torch.channels_last)
+    done, began = 0, clock.monotonic()
+    with tqdm(total=count, desc="teacher", unit="view", disable=quiet) as bar:
+        while done < count and (not done or clock.monotonic() - began < seconds):
+            some = order[done : done + _BATCH]
+            for row, number in enumerate(some, done):
+                views[row] = view(crops, int(number), random)
+            with torch.inference_mode(), _quick():
+                found, features = _mapped(teacher, views[done : done + len(some)], recipe)
+            maps.append(found.float().numpy())
+            pooled.append(features.float().numpy())
+            done += len(some)
+            bar.update(len(some))
+    return Answers(views[:done], np.concatenate(maps), np.concatenate(pooled))
+
+
+def distil(
+    student: ResNet18, answers: Answers, recipe: Recipe, passes: int, *, seed: int, seconds: float, quiet: bool
+) -> ResNet18:
+    """`student` after so many passes over the answers: the running mean of its weights, in eval mode.
+
+    Where that takes longer than `seconds`, fewer steps with the same course of the learning rate. Where it does not,
+    the same answers, seed, library versions and number of threads give the same weights.
+    """
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    student = student.to(memory_format=torch.channels_last).train()
+    mean = copy.deepcopy(student)
+    adapter = nn.Linear(student.fc.in_features, answers.pooled.shape[1])
+    optimizer = torch.optim.AdamW([*student.parameters(), *adapter.parameters()], weight_decay=_DECAY)
+    batches_of_pass = max(len(answers.maps) // _BATCH, 1)
+    steps, done, began = passes * batches_of_pass, 0, clock.monotonic()
+    with tqdm(total=steps, desc="student", unit="step", disable=quiet) as bar:
+        for _ in range(passes):
+            for chosen in np.array_split(random.permutation(len(answers.maps)), batches_of_pass):
+                course = max(done / steps, (clock.monotonic() - began) / seconds)
+                if course >= 1:
+                    return mean.eval()
+                for group in optimizer.param_groups:
+                    group["lr"] = _RATE * min(course / _WARM, (1 + math.cos(math.pi * course)) / 2)
+                loss = _loss(student, adapter, answers, chosen, recipe)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                _follow(mean, student, min(_MEMORY, done / (done + 10)))
+                done += 1
+                bar.update()
+                bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    return mean.eval()
+
+
+def margins_of(
+    model: ResNet18, samples: Sequence[Sample], recipe: Recipe, *, quiet: bool = False
+) -> NDArray[np.float64]:
+    """logit(ng) - logit(ok) in float32, the highest over a picture's tiles, float64 [pictures]. Raises DataError."""
+    found = []
+    with tqdm(total=len(samples), desc="scoring", unit="picture", disable=quiet) as bar:
+        for crops in batches(samples, recipe, _PICTURES_AT_ONCE):
+            with torch.inference_mode():
+                maps, _ = _mapped(model, crops.reshape(-1, *crops.shape[2:]), recipe)
+            found.append(maps.mean(dim=(1, 2)).reshape(len(crops), -1).amax(dim=1))
+            bar.update(len(crops))
+    return torch.cat(found).numpy().astype(np.float64)
+
+
+def prepared(crops: CropPixels, recipe: Recipe) -> Tensor:
+    """Crops uint8 [n, channels, size, size] as the network's input."""
+    x = normalise(torch.from_numpy(np.array(crops)), recipe.mean, recipe.std)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _mapped(model: ResNet18, crops: CropPixels, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Maps [n, rows, columns], with the margins as their means, and pooled features [n, channels]."""
+    places = model.layer4(model.trunk(prepared(crops, recipe)))
+    weight, bias = model.fc.weight[1] - model.fc.weight[0], model.fc.bias[1] - model.fc.bias[0]
+    return torch.einsum("nchw,c->nhw", places, weight) + bias, places.mean(dim=(2, 3))
+
+
+def _loss(student: ResNet18, adapter: nn.Linear, answers: Answers, chosen: NDArray[np.intp], recipe: Recipe) -> Tensor:
+    """Squared errors of margin and map in units of their variance, and the angle between pooled features."""
+    with _quick():
+        maps, pooled = _mapped(student, answers.crops[chosen], recipe)
+    maps, wanted = maps.float(), torch.from_numpy(answers.maps[chosen])
+    margin, margins = maps.mean(dim=(1, 2)), answers.maps.mean(axis=(1, 2))
+    of_margin = (margin - torch.from_numpy(margins[chosen])).square().mean() / max(float(margins.var()), 1e-6)
+    of_map = (maps - wanted).square().mean() / max(float(answers.maps.var()), 1e-6)
+    features = adapter(pooled.float())
+    return of_margin + of_map + 1 - cosine_similarity(features, torch.from_numpy(answers.pooled[chosen])).mean()
+
+
+def _follow(mean: ResNet18, student: ResNet18, memory: float) -> None:
+    with torch.no_grad():
+        for kept, new in zip(mean.state_dict().values(), student.state_dict().values(), strict=True):
+            if kept.is_floating_point():
+                kept.lerp_(new, 1 - memory)
+
+
+def _quick() -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=has_bf16())

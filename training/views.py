@@ -1,0 +1,59 @@
+"""Other pictures made of crops, on which one network can ask another: the answer is the label, whatever is shown.
+
+They stay near to what the line shows. Half of them mix two pictures, so that what is defective appears in other places
+and in all degrees.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inspection.frame import CropPixels
+
+Picture = NDArray[np.uint8]
+
+_SHIFT, _SCALE, _TURN = 0.05, 0.06, 4.0  # of the side, of the size, degrees
+_GAIN, _OFFSET = 0.2, 16.0
+_MIXED, _PASTED, _BLURRED, _CUT = 0.25, 0.25, 0.2, 0.2
+
+
+def view(crops: CropPixels, number: int, random: np.random.Generator) -> Picture:
+    """One view of crop `number`, uint8 [channels, size, size], of `crops` [n, channels, size, size]."""
+    picture = _moved(crops[number], random)
+    chance = random.random()
+    if chance < _MIXED + _PASTED:
+        other = _moved(crops[random.integers(len(crops))], random)
+        if chance < _MIXED:
+            share = random.uniform(0.2, 0.8)
+            picture = np.rint(share * picture + (1 - share) * other).astype(np.uint8)
+        else:
+            rows, columns = _window(picture, random)
+            picture[rows, columns] = other[rows, columns]
+    if random.random() < _CUT:
+        rows, columns = _window(picture, random, most=0.4)
+        picture[rows, columns] = picture.mean(axis=(0, 1))
+    if random.random() < _BLURRED:
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), random.uniform(0.4, 1.2)), np.uint8).reshape(
+            picture.shape
+        )
+    gain, offset = 1 + random.uniform(-_GAIN, _GAIN), random.uniform(-_OFFSET, _OFFSET)
+    lit = np.clip(np.rint(picture * gain + offset), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(lit.transpose(2, 0, 1))
+
+
+def _moved(crop: CropPixels, random: np.random.Generator) -> Picture:
+    """Mirrored or not, turned, scaled and shifted a little: uint8 [size, size, channels]."""
+    picture = crop.transpose(1, 2, 0)[:: random.choice((1, -1)), :: random.choice((1, -1))]
+    side = picture.shape[0]
+    middle = ((side - 1) / 2, (side - 1) / 2)
+    matrix = cv2.getRotationMatrix2D(middle, random.uniform(-_TURN, _TURN), 1 + random.uniform(-_SCALE, _SCALE))
+    matrix[:, 2] += random.uniform(-_SHIFT, _SHIFT, 2) * side
+    moved = cv2.warpAffine(np.ascontiguousarray(picture), matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(moved, np.uint8).reshape(picture.shape)
+
+
+def _window(picture: Picture, random: np.random.Generator, most: float = 0.6) -> tuple[slice, slice]:
+    side = picture.shape[0]
+    sizes = np.maximum((random.uniform(0.1, most, 2) * side).astype(int), 1)
+    tops = [int(random.integers(side - size + 1)) for size in sizes]
+    return slice(tops[0], tops[0] + sizes[0]), slice(tops[1], tops[1] + sizes[1])
