@@ -5,9 +5,10 @@ no code and no pickle, and it names no path outside its own folder.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from inspection.errors import BundleError
 from inspection.frame import CropPixels
 from inspection.part import Label
-from inspection.strict import JsonError, read_json
 from vision import signature
 from vision.certificate import Certificate
 from vision.recipe import Recipe
@@ -196,7 +196,8 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
     signed = _verified(raw, path / SIGNATURE, key) if key else ""
     try:
         manifest = _Manifest.model_validate_json(raw)
-        read_json(raw)
+        # Two readers could take two different ones of a key that is there twice.
+        json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
@@ -204,7 +205,7 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
             f"{path / MANIFEST}: {where + ': ' if where else ''}{first['msg']}: train the bundle again, or "
             "take a copy that this version can read"
         ) from error
-    except JsonError as error:
+    except ValueError as error:
         raise BundleError(f"{path / MANIFEST}: {error}: take another copy of the bundle, or train again") from error
     for name, facts in manifest.files.items():
         _verify(path, name, facts)
@@ -227,6 +228,19 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
         certificate=manifest.certificate,
         signed=signed,
     )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} is there twice")
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _is_plain(name: str) -> bool:
