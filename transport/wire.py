@@ -8,6 +8,7 @@ from typing import Any
 
 from inspection.errors import ConfigError
 from inspection.record import FrameFacts, Record
+from inspection.strict import JsonError, read_json
 from inspection.verdict import Outcome, Verdict
 
 VERSION = 1
@@ -234,25 +235,10 @@ def deliver_record(stored: bytes, *, historical: bool) -> bytes:
 
 
 def _object(payload: bytes) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise WireError("a key twice")
-        return found
-
-    def constant(name: str) -> float:
-        raise WireError(f"{name} is no JSON number")
-
     try:
-        value = json.loads(payload.decode("utf-8"), object_pairs_hook=unique, parse_constant=constant)
-    except UnicodeDecodeError as error:
-        raise WireError("not UTF-8") from error
-    except RecursionError as error:
-        raise WireError("nested too deep") from error
-    except WireError:
-        raise
-    except ValueError as error:
-        raise WireError("not JSON") from error
+        value = read_json(payload)
+    except JsonError as error:
+        raise WireError(error.why) from error
     if not isinstance(value, dict):
         raise WireError("not a JSON object")
     return value

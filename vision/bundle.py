@@ -5,10 +5,9 @@ no code and no pickle, and it names no path outside its own folder.
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from inspection.errors import BundleError
 from inspection.frame import CropPixels
 from inspection.part import Label
+from inspection.strict import JsonError, read_json
 from vision import signature
 from vision.certificate import Certificate
 from vision.recipe import Recipe
@@ -61,7 +61,6 @@ class GoldenPart:
 class Bundle:
     """A verified bundle. `hash` is the sha256 of bundle.json, which holds those of all other files.
 
-    `weights_size` is that of the weights in bytes: it differs where the networks of one arch are not equally wide.
     `int8_hash` is empty where the network is not there in INT8 too. `signed` is the trusted comment of the signature
     that was verified; empty where no key was asked for.
     """
@@ -77,7 +76,6 @@ class Bundle:
     created_at: str
     hash: str
     weights_hash: str
-    weights_size: int
     golden: tuple[GoldenPart, ...]
     scores_hash: str = ""
     int8_hash: str = ""
@@ -196,8 +194,7 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
     signed = _verified(raw, path / SIGNATURE, key) if key else ""
     try:
         manifest = _Manifest.model_validate_json(raw)
-        # Two readers could take two different ones of a key that is there twice.
-        json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        read_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
@@ -205,7 +202,7 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
             f"{path / MANIFEST}: {where + ': ' if where else ''}{first['msg']}: train the bundle again, or "
             "take a copy that this version can read"
         ) from error
-    except ValueError as error:
+    except JsonError as error:
         raise BundleError(f"{path / MANIFEST}: {error}: take another copy of the bundle, or train again") from error
     for name, facts in manifest.files.items():
         _verify(path, name, facts)
@@ -221,26 +218,12 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
         created_at=manifest.created_at,
         hash=hashlib.sha256(raw).hexdigest(),
         weights_hash=manifest.files[WEIGHTS].sha256,
-        weights_size=manifest.files[WEIGHTS].bytes,
         golden=tuple(GoldenPart(path / g.file, g.label, g.score) for g in manifest.golden),
         scores_hash=manifest.files[SCORES].sha256 if SCORES in manifest.files else "",
         int8_hash=manifest.files[INT8].sha256 if INT8 in manifest.files else "",
         certificate=manifest.certificate,
         signed=signed,
     )
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r} is there twice")
-        found[key] = value
-    return found
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _is_plain(name: str) -> bool:
