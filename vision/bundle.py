@@ -61,6 +61,7 @@ class GoldenPart:
 class Bundle:
     """A verified bundle. `hash` is the sha256 of bundle.json, which holds those of all other files.
 
+    `weights_size` is that of the weights in bytes: it differs where the networks of one arch are not equally wide.
     `int8_hash` is empty where the network is not there in INT8 too. `signed` is the trusted comment of the signature
     that was verified; empty where no key was asked for.
     """
@@ -76,6 +77,7 @@ class Bundle:
     created_at: str
     hash: str
     weights_hash: str
+    weights_size: int
     golden: tuple[GoldenPart, ...]
     scores_hash: str = ""
     int8_hash: str = ""
@@ -218,6 +220,7 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
         created_at=manifest.created_at,
         hash=hashlib.sha256(raw).hexdigest(),
         weights_hash=manifest.files[WEIGHTS].sha256,
+        weights_size=manifest.files[WEIGHTS].bytes,
         golden=tuple(GoldenPart(path / g.file, g.label, g.score) for g in manifest.golden),
         scores_hash=manifest.files[SCORES].sha256 if SCORES in manifest.files else "",
         int8_hash=manifest.files[INT8].sha256 if INT8 in manifest.files else "",
