@@ -1,5 +1,6 @@
 """What a configuration names must be there and readable before a line depends on it."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import assert_never
@@ -14,6 +15,8 @@ from vision.backends.choose import not_installed
 from vision.bundle import Bundle, Thresholds, load_bundle
 from vision.golden import misjudged, refusal
 from vision.signature import PublicKey, parse_key, read_key
+
+_DOWN = ", so that camera will be down"
 
 
 def inspect(config: Config) -> Bundle:
@@ -85,21 +88,21 @@ def public_key(config: Config) -> PublicKey | None:
 
 
 def lacking(config: Config) -> list[str]:
-    """What is not on this machine and does not fail the start: the camera that needs it is down until it is there."""
-    told = []
+    """What is not on this machine and does not fail the start, and what will be missing for it."""
+    told = _not_archived(config)
     for station, settings in config.stations.items():
         for camera, kind in settings.cameras.items():
             key = f"stations.{station}.cameras.{camera}"
             match kind:
                 case GenicamConfig():
-                    told += [f"{key}.cti: there is no {path}" for path in kind.cti if not path.is_file()]
+                    told += [f"{key}.cti: there is no {path}{_DOWN}" for path in kind.cti if not path.is_file()]
                     if find_spec("harvesters") is None:
-                        told.append(f"{key}.kind: genicam needs harvesters: pip install 'linegate[genicam]'")
+                        told.append(f"{key}.kind: genicam needs harvesters: pip install 'linegate[genicam]'{_DOWN}")
                 case OpencvConfig():
                     if kind.password_file and not kind.password_file.is_file():
-                        told.append(f"{key}.password_file: there is no {kind.password_file}")
+                        told.append(f"{key}.password_file: there is no {kind.password_file}{_DOWN}")
                     if kind.source_type == "file" and not Path(kind.source).is_file():
-                        told.append(f"{key}.source: there is no file {kind.source}")
+                        told.append(f"{key}.source: there is no file {kind.source}{_DOWN}")
                 case FolderConfig() | SimulatedConfig():
                     pass
                 case _:
@@ -125,6 +128,19 @@ def golden_gate(bundle: Bundle, rules: Thresholds) -> None:
     wrong = misjudged(bundle, rules)
     if wrong:
         raise ConfigError(f"model.pass_below, model.fail_above: {refusal(wrong, rules)}")
+
+
+def _not_archived(config: Config) -> list[str]:
+    """No verdict or record waits for the archive, and so does not the start."""
+    archive = config.records.archive
+    if archive is None or archive.outcomes == "none":
+        return []
+    there = archive.folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return []
+    return [f"records.archive.folder: {there} is no folder that this user can write to: no picture will be kept"]
 
 
 def _readable(path: Path | None, key: str) -> None:

@@ -42,5 +42,5 @@ def main(args: argparse.Namespace) -> int:
         if bundle.signed:
             print(f"  the model's signature is good: {bundle.signed}")
         for thing in missing:
-            print(f"  not on this machine, so that camera will be down: {thing}")
+            print(f"  not on this machine: {thing}")
     return 0

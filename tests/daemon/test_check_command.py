@@ -72,7 +72,8 @@ def test_what_costs_only_a_camera_is_told_and_is_not_wrong(
         f"press.cameras.right.password_file: there is no {tmp_path}/secret",
         f"press.cameras.below.source: there is no file {tmp_path}/takes/belt.mp4",
     ):
-        assert f"down: stations.{thing}" in told
+        assert f"not on this machine: stations.{thing}" in told
+    assert told.count("so that camera will be down") == 4
 
 
 @pytest.mark.parametrize("section", ["mqtt", "model", "stations"])
@@ -90,6 +91,21 @@ def test_what_costs_the_station_is_wrong(
     settings[section], key = missing[section]
     code, told = check(tmp_path, settings, capsys)
     assert (code, key in told) == (EX_CONFIG, True)
+
+
+@pytest.mark.parametrize(("folder", "said"), [("state/archive", False), ("notes.txt/archive", True)])
+def test_an_archive_that_cannot_be_written_is_told_and_does_not_keep_the_line_from_starting(
+    tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str], folder: str, *, said: bool
+) -> None:
+    (tmp_path / "notes.txt").touch()
+    settings["records"] = {"archive": {"folder": folder}}
+
+    code, told = check(tmp_path, settings, capsys)
+
+    assert code == 0
+    told_of = f"records.archive.folder: {tmp_path / 'notes.txt'} is no folder that this user can write to"
+    assert (told_of in told) == said
+    assert not (tmp_path / "state" / "archive").exists(), "a check writes nothing"
 
 
 @pytest.fixture
