@@ -36,20 +36,24 @@ def linegate() -> Callable[..., int]:
     return run
 
 
+@pytest.fixture
+def recipe_file(small: TrainingRecipe, tmp_path: Path) -> Path:
+    file = tmp_path / "small.json"
+    file.write_text(small.model_dump_json())
+    return file
+
+
 def test_train_writes_a_bundle_and_tells_val_and_test(
     *,
     linegate: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     data: Dataset,
     weights: Path,
-    small: TrainingRecipe,
+    recipe_file: Path,
     tmp_path: Path,
 ) -> None:
-    recipe = tmp_path / "small.json"
-    recipe.write_text(small.model_dump_json())
-
     code = linegate(
-        "train", data.source, "--out", tmp_path / "new", "--recipe", recipe, "--weights", weights, "--epochs", 1
+        "train", data.source, "--out", tmp_path / "new", "--recipe", recipe_file, "--weights", weights, "--epochs", 1
     )
 
     out = capsys.readouterr().out
@@ -102,14 +106,11 @@ def test_train_keeps_the_bounds_that_it_was_asked_for_and_prints_them(
     capsys: pytest.CaptureFixture[str],
     data: Dataset,
     weights: Path,
-    small: TrainingRecipe,
+    recipe_file: Path,
     tmp_path: Path,
 ) -> None:
-    recipe = tmp_path / "small.json"
-    recipe.write_text(small.model_dump_json())
-
     linegate(
-        "train", data.source, "--out", tmp_path / "new", "--recipe", recipe, "--weights", weights, "--epochs", 1,
+        "train", data.source, "--out", tmp_path / "new", "--recipe", recipe_file, "--weights", weights, "--epochs", 1,
         "--max-escape", "70%", "--max-overkill", "0.5", "--cost-escape", 10, "--cost-overkill", 1, "--cost-review", 0.1,
         "--defect-rate", "1%",
     )  # fmt: skip
