@@ -24,6 +24,8 @@ State = Literal["ready", "not_ready", "offline"]
 MAX_UNACKED = 1000
 SLOW_BROKER_S = 0.25
 HEARTBEAT_S = 1.0
+STATE_EVERY = 60
+"""Heartbeats. Whoever else wrote on the topic, the will of an older connection too, is put right then."""
 
 
 class StationLink:
@@ -133,6 +135,8 @@ class StationLink:
             )
             if not connection.stuck:
                 connection.publish(self._address.heartbeat, body, qos=0)
+                if self._beats % STATE_EVERY == 0:
+                    self._publish_state()
             connection.tick()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_S):

@@ -98,6 +98,23 @@ async def test_the_will_says_offline_when_the_connection_breaks(
     ]
 
 
+async def test_a_state_that_somebody_else_retained_is_put_right(
+    *, station: Station, broker: BrokerConfig, address: Address, lab: "Lab", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transport.link.HEARTBEAT_S", 0.02)
+    monkeypatch.setattr("transport.link.STATE_EVERY", 5)
+    stranger = await lab.listen(broker, address.state)
+    async with lab.running(station):
+        await stranger.until(1, address.state)
+        stranger.connection.publish(address.state, b'{"state":"ready","session":"another"}', retain=True)
+        await lab.eventually(
+            lambda: [s["session"] == lab.session for s in stranger.on(address.state)][-2:] == [False, True]
+        )
+        plc = await lab.listen(broker, address.state)
+        (now, *_) = await plc.until(1, address.state)
+    assert (now["state"], now["session"]) == ("not_ready", lab.session)
+
+
 async def test_a_wrong_trigger_is_answered_on_refused(
     station: Station, broker: BrokerConfig, address: Address, lab: "Lab"
 ) -> None:
