@@ -20,7 +20,13 @@ HOMES = {
     "iotcore": ("transport/broker.py",),
     "yaml": ("daemon/config.py",),
     "argparse": ("daemon/cli.py", "daemon/commands/", "training/excerpt.py"),
-    "torch": ("vision/backends/torch.py", "vision/resnet.py", "training/", "daemon/commands/train.py"),
+    "torch": (
+        "vision/backends/torch.py",
+        "vision/resnet.py",
+        "training/",
+        "daemon/commands/train.py",
+        "daemon/commands/compress.py",
+    ),
     "torchvision": ("training/",),
     "nacl": ("vision/signature.py",),
 }
