@@ -1,7 +1,9 @@
 """How long a search may take, and what its steps will take, told by those that it has done."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
+from itertools import accumulate
 from math import ceil
 
 from tqdm import tqdm  # type: ignore[import-untyped]
@@ -45,14 +47,9 @@ class Budget:
         """At the pace of the middle one of the last looks; 0 before the first."""
         if not self._steps:
             return 0.0
-        ranked = sorted(self._steps)
-        middle = sum(done for _, done in ranked) / 2
-        counted = 0.0
-        for seconds, done in ranked:
-            counted += done
-            if counted >= middle:
-                break
-        return looks * seconds
+        paces, weights = zip(*sorted(self._steps), strict=True)
+        middle = bisect_left(list(accumulate(weights)), sum(weights) / 2)
+        return looks * paces[middle]
 
     @property
     def spent(self) -> float:
