@@ -312,7 +312,8 @@ class CameraProcess:
         for recipe, place in taken.places.items():
             read = self._child.crops.read(place) if self._child else None
             if read is None:
-                detail = "the picture was overwritten before it was read"
+                waited = clock.monotonic() - taken.ready
+                detail = f"the picture was overwritten before it was read: the daemon was busy for {waited:.1f} s"
                 return Missed(self._name, self._number, Reason.OVERLOAD, seen.captured, detail, seen.source)
             pixels[recipe] = read
         return Crops(

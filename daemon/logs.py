@@ -3,17 +3,18 @@
 import json
 import logging
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from daemon.scribe import Scribe
 from inspection import clock
 
 T = TypeVar("T")
 
 # user:password@ in any URL; cameras and brokers are named by URLs that carry both.
 _CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@]+@", re.IGNORECASE)
+_STDERR = 2
 _RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -57,10 +58,10 @@ class JsonFormatter(logging.Formatter):
 
 def set_up(level: str, form: str) -> None:
     """Send everything that is told to standard error in the wanted form; may be called again when it changes."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else HumanFormatter())
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    scribe = next((handler for handler in root.handlers if isinstance(handler, Scribe)), None) or Scribe(_STDERR)
+    scribe.setFormatter(JsonFormatter() if form == "json" else HumanFormatter())
+    root.handlers[:] = [scribe]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # that the page is served, we say ourselves

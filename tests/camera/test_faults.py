@@ -283,6 +283,8 @@ async def test_pictures_that_a_busy_station_could_not_take_are_told_as_overload(
         time.sleep(1)  # noqa: ASYNC251 - the event loop is kept busy: that is the fault
         captures = [await rig.next() for _ in range(200)]
     assert {reason(capture) for capture in captures} == {None, Reason.OVERLOAD}
+    lost = [capture for capture in captures if isinstance(capture, Missed)]
+    assert all("the daemon was busy for" in missed.detail for missed in lost)
     assert all(earlier.number < later.number for earlier, later in pairwise(captures))
 
 

@@ -1,5 +1,9 @@
 import json
 import logging
+import os
+import subprocess
+import sys
+from contextlib import suppress
 
 from daemon.logs import HumanFormatter, JsonFormatter
 
@@ -35,3 +39,44 @@ def test_json_lines_carry_the_extra_fields() -> None:
     told = json.loads(JsonFormatter().format(record("verdict", station="press", seq=3)))
 
     assert (told["message"], told["station"], told["seq"], told["level"]) == ("verdict", "press", 3, "info")
+
+
+TELLER = """
+import logging, sys
+from daemon import logs, scribe
+logs.set_up("info", "human")
+for number in range(3 * scribe.MOST_LINES):
+    logging.getLogger("line").info("part %d", number)
+print("nobody waited", flush=True)
+sys.stdin.read()
+logging.getLogger("line").info("the last word")
+"""
+
+
+def test_a_reader_of_the_log_that_has_stopped_holds_nobody_up_and_hears_what_it_missed() -> None:
+    reading, writing = os.pipe()
+    _fill(writing)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", TELLER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=writing, text=True
+    ) as teller:
+        os.close(writing)
+        assert teller.stdout is not None
+        assert teller.stdin is not None
+        assert teller.stdout.readline() == "nobody waited\n"
+        with os.fdopen(reading, encoding="ascii") as log:
+            heard = [next(row for row in log if "part 0" in row)]
+            heard += [next(row for row in log if "lines of the log are lost" in row)]
+            teller.stdin.close()
+            heard += log.readlines()
+    assert teller.returncode == 0
+    assert heard[-1].endswith("line: the last word\n")
+
+
+def _fill(pipe: int) -> None:
+    """So that whoever writes to it next waits for a reader."""
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b"\n" * 4096)
+    os.set_blocking(pipe, True)
