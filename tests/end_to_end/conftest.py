@@ -72,11 +72,14 @@ class Line:
 
     def start(self) -> "Line":
         """Return once the station is ready."""
-        self.process = subprocess.Popen(
-            [*LINEGATE, "run", str(self.config)], cwd=ROOT, stderr=subprocess.PIPE, text=True
-        )
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen([*LINEGATE, "run", str(self.config)], cwd=ROOT, stderr=log, text=True)
         until(self.ready, "the daemon is ready")
         return self
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "log"
 
     def ready(self) -> bool:
         return self.get("/readyz")[0] == 200
@@ -141,7 +144,8 @@ class Line:
         """The exit code; what was told is in `log`."""
         assert self.process is not None
         self.process.send_signal(number)
-        _, self.log = self.process.communicate(timeout=PATIENCE_S)
+        self.process.wait(timeout=PATIENCE_S)
+        self.log = self._log.read_text()
         return self.process.returncode
 
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ def other(tmp_path: Path) -> Path:
     return like_the_first(tmp_path / "library" / "other")
 
 
-def like_the_first(path: Path, *, resize: int = 1) -> Path:
+def like_the_first(path: Path, *, resize: int = 1, thresholds: Mapping[str, float] | None = None) -> Path:
     shutil.copytree(BUNDLE, path, ignore=shutil.ignore_patterns("demo"))
     manifest = json.loads((path / "bundle.json").read_text())
     manifest["recipe"]["resize"] += resize
+    manifest["thresholds"] |= thresholds or {}
     manifest["created_at"] = "2026-11-25T00:00:00+00:00"
     (path / "bundle.json").write_text(json.dumps(manifest))
     return path
