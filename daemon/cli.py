@@ -14,6 +14,7 @@ from daemon.commands import (
     export,
     plc,
     promote,
+    relearn,
     replay,
     rollback,
     run,
@@ -46,6 +47,7 @@ COMMANDS = (
     promote,
     rollback,
     shadow,
+    relearn,
 )
 
 

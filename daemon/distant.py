@@ -67,15 +67,22 @@ class Distant:
         except ModelRefused as refused:
             LOG.warning("%s: %s refused: %s", unit.name, command.name, refused)
             self._answer(unit, command, "refused", str(refused))
+        except Exception:  # the outermost frame of a command: a fault of ours must not cost the line
+            LOG.exception("%s: %s failed", unit.name, command.name)
+            self._answer(unit, command, "refused", "an internal error; the daemon's log has it")
         else:
             self._answer(unit, command, "done", f"{done['model']} is live; before it {done['before']} was")
 
     def _found(self, name: str) -> Path:
         """A folder right in the library, and no link that leads out of it."""
-        library = self._library.resolve()
-        path = library / name
-        if path.resolve().parent != library or not path.is_dir():
-            raise ModelRefused(f"{name}: no such bundle in model.library")
+        nothing = f"{name}: no such bundle in model.library"
+        try:
+            library = self._library.resolve()
+            path = library / name
+            if path.resolve().parent != library or not path.is_dir():
+                raise ModelRefused(nothing)
+        except (OSError, RuntimeError) as error:  # it may not be read, or is a link to itself
+            raise ModelRefused(nothing) from error
         return path
 
     def _answer(self, unit: Unit, command: Command | None, state: str, detail: str) -> None:

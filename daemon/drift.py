@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from daemon.model import Models
 from inspection.frame import Crops, Missed
@@ -30,15 +30,21 @@ class Telling(Protocol):
     """Who is told."""
 
     def drifted(self, station: str, camera: str, readings: Readings) -> None: ...
+    def drift_to_learn(self, station: str, camera: str, missing: int) -> None: ...
+    def drift_begun_anew(self, station: str, camera: str) -> None: ...
 
 
 class _Learnt(BaseModel):
-    """What the state directory keeps: by STATION/CAMERA, and by STATION with the model whose scores they are."""
+    """What the state directory keeps: by STATION/CAMERA, and by STATION with the model whose scores they are.
+
+    `instead` names stations that compare with it although the bundle has references, as long as this model is live.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pictures: dict[str, Reference]
     scores: dict[str, tuple[str, ScoreReference]]
+    instead: dict[str, str] = Field(default_factory=dict)
 
 
 class Drift:
@@ -55,6 +61,7 @@ class Drift:
         self._pictures: dict[tuple[str, str], PictureWatch] = {}
         self._scores: dict[str, ScoreWatch] = {}
         self._raised: dict[tuple[str, str], frozenset[Alarm]] = {}
+        self._writing = asyncio.Lock()
         self._waiting: asyncio.Queue[tuple[str, str, Impression]] = asyncio.Queue(_MOST_WAITING)
 
     def raised(self, station: str, camera: str) -> tuple[Alarm, ...]:
@@ -86,7 +93,31 @@ class Drift:
         station = verdict.part.station
         if station not in self._scores:
             self._scores[station] = ScoreWatch(self._score_reference(station))
-        self._heed(station, ALL_CAMERAS, self._scores[station].add(verdict.score))
+        watch = self._scores[station]
+        self._heed(station, ALL_CAMERAS, watch.add(verdict.score), watch.to_learn)
+
+    async def relearn(self, station: str) -> None:
+        """Its next 300 pictures and scores are what it is compared with, until another model is live."""
+        self._renew()
+        await self._anew(station, {**self._learnt.instead, station: self._model})
+
+    async def unlearn(self, station: str) -> None:
+        """What it has learnt is forgotten: the bundle's references are used, or others learnt where it has none."""
+        await self._anew(station, {of: model for of, model in self._learnt.instead.items() if of != station})
+
+    async def _anew(self, station: str, instead: dict[str, str]) -> None:
+        self._learnt = _Learnt(
+            pictures={name: one for name, one in self._learnt.pictures.items() if name.split("/")[0] != station},
+            scores={of: one for of, one in self._learnt.scores.items() if of != station},
+            instead=instead,
+        )
+        for of, camera in [*self._pictures, (station, ALL_CAMERAS)]:
+            if of == station:
+                self._pictures.pop((of, camera), None)
+                self._raised.pop((of, camera), None)
+                self._telling.drift_begun_anew(of, camera)
+        self._scores.pop(station, None)
+        await self._written()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -102,10 +133,13 @@ class Drift:
         watch = self._pictures.get((station, camera))
         if watch is None:
             watch = self._pictures[station, camera] = PictureWatch(self._picture_reference(station, camera))
-        self._heed(station, camera, await asyncio.to_thread(watch.add, impression))
-        await self._keep()
+        readings = await asyncio.to_thread(watch.add, impression)
+        if self._pictures.get((station, camera)) is watch:  # or it was told to learn anew meanwhile
+            self._heed(station, camera, readings, watch.to_learn)
+            await self._keep()
 
-    def _heed(self, station: str, camera: str, readings: Readings) -> None:
+    def _heed(self, station: str, camera: str, readings: Readings, to_learn: int) -> None:
+        self._telling.drift_to_learn(station, camera, to_learn)
         if not readings:
             return
         self._telling.drifted(station, camera, readings)
@@ -135,26 +169,35 @@ class Drift:
         self._pictures.clear()
         self._scores.clear()
 
+    def _by_itself(self, station: str) -> bool:
+        return self._learnt.instead.get(station) == self._model
+
     def _picture_reference(self, station: str, camera: str) -> Reference | None:
-        return self._of_bundle.pictures or self._learnt.pictures.get(f"{station}/{camera}")
+        learnt = self._learnt.pictures.get(f"{station}/{camera}")
+        return learnt if self._by_itself(station) else self._of_bundle.pictures or learnt
 
     def _score_reference(self, station: str) -> ScoreReference | None:
         model, learnt = self._learnt.scores.get(station, ("", None))
-        return self._of_bundle.scores or (learnt if model == self._model else None)
+        learnt = learnt if model == self._model else None
+        return learnt if self._by_itself(station) else self._of_bundle.scores or learnt
 
     async def _keep(self) -> None:
         """Write down what was learnt since."""
         pictures, scores = dict(self._learnt.pictures), dict(self._learnt.scores)
-        if self._of_bundle.pictures is None:
-            found = {f"{station}/{camera}": watch.reference for (station, camera), watch in self._pictures.items()}
-            pictures |= {name: reference for name, reference in found.items() if reference}
-        if self._of_bundle.scores is None:
-            watched = {station: watch.reference for station, watch in self._scores.items()}
-            scores |= {station: (self._model, reference) for station, reference in watched.items() if reference}
+        for (station, camera), watch in self._pictures.items():
+            if watch.reference and (self._of_bundle.pictures is None or self._by_itself(station)):
+                pictures[f"{station}/{camera}"] = watch.reference
+        for station, scored in self._scores.items():
+            if scored.reference and (self._of_bundle.scores is None or self._by_itself(station)):
+                scores[station] = (self._model, scored.reference)
         if pictures == self._learnt.pictures and scores == self._learnt.scores:
             return
-        self._learnt = _Learnt(pictures=pictures, scores=scores)
-        await asyncio.to_thread(_write, self._file, self._learnt)
+        self._learnt = _Learnt(pictures=pictures, scores=scores, instead=self._learnt.instead)
+        await self._written()
+
+    async def _written(self) -> None:
+        async with self._writing:
+            await asyncio.to_thread(_write, self._file, self._learnt)
 
 
 def _read(file: Path) -> _Learnt:

@@ -8,6 +8,7 @@ import platform
 import threading
 from collections import Counter as Tally
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 
@@ -142,6 +143,12 @@ class _Drift:
         self._deviation = gauge("deviation", "How far live pictures or scores are from the reference.")
         self._limit = gauge("limit", "The deviation that raises the alarm.")
         self._alarm = gauge("alarm", "1 while the alarm lasts.")
+        self.to_learn = Gauge(
+            "linegate_drift_to_learn",
+            "Pictures, or scores, until there is a reference.",
+            ("station", "camera"),
+            registry=registry,
+        )
         for station, names in cameras.items():
             self._alarm.labels(station, ALL_CAMERAS, Alarm.SCORE_SHIFT)
             for camera, alarm in product(names, OF_PICTURES):
@@ -153,6 +160,13 @@ class _Drift:
             self._alarm.labels(station, camera, alarm).set(reading.raised)
             if reading.limit is not None:
                 self._limit.labels(station, camera, alarm).set(reading.limit)
+
+    def anew(self, station: str, camera: str) -> None:
+        for alarm in (Alarm.SCORE_SHIFT,) if camera == ALL_CAMERAS else OF_PICTURES:
+            for known in (self._deviation, self._limit):
+                with suppress(KeyError):
+                    known.remove(station, camera, alarm)
+            self._alarm.labels(station, camera, alarm).set(0)
 
 
 class Metrics(Probe):
@@ -374,3 +388,9 @@ class Metrics(Probe):
 
     def drifted(self, station: str, camera: str, readings: Readings) -> None:
         self._drift.read(station, camera, readings)
+
+    def drift_to_learn(self, station: str, camera: str, missing: int) -> None:
+        self._drift.to_learn.labels(station, camera).set(missing)
+
+    def drift_begun_anew(self, station: str, camera: str) -> None:
+        self._drift.anew(station, camera)

@@ -22,12 +22,15 @@ from daemon.view import Readiness, View, readiness
 from daemon.watchdog import Progress, Watchdog
 from dashboard.app import make_app
 from dashboard.serve import serve
+from inspection import clock
 from inspection.errors import ConfigError
 from vision.worker import State
 
 LOG = logging.getLogger(__name__)
 GRACE_S = 1.5  # for open parts at the end; with the children's own ends this stays under 5 s
 OVERDUE_S = 2.0
+PULSE_S = 0.2
+STILL_S = 0.5
 CAPTURE_PATIENCE_S = 120.0  # longer than a camera's own stall time-out and its longest pause between restarts
 RECORD_PATIENCE_S = 60.0
 LIVE_KEYS = ("model.pass_below", "model.fail_above", "log.level", "log.format")
@@ -82,7 +85,7 @@ class Supervisor:
 
             promoter = Promoter(daemon, start)
             promoter.begin()
-            orders = Orders(promoter, daemon.shadow)
+            orders = Orders(promoter, daemon.shadow, daemon.drift, daemon.config.stations)
             if daemon.config.model.library is not None:
                 Distant(daemon, orders, daemon.config.model.library, start).listen()
             start("records", daemon.records.run())
@@ -136,9 +139,13 @@ class Supervisor:
             elif why != status:
                 self._notifier.status(why)
             status = why
+            began = clock.monotonic()
             with suppress(TimeoutError):
-                async with asyncio.timeout(0.2):
+                async with asyncio.timeout(PULSE_S):
                     await swapped.wait()
+            still = clock.monotonic() - began - PULSE_S
+            if still > STILL_S:  # parts of that time are late or overwritten, and this tells why
+                LOG.warning("stood still for %.1f s: the machine was stopped, or is busy with something else", still)
 
     async def _close(self) -> None:
         LOG.info("stopping")

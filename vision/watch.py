@@ -67,6 +67,11 @@ class PictureWatch:
         self._recent: deque[Impression] = deque(maxlen=WINDOW if reference else LEARNT)
         self._latches = {alarm: _Latch() for alarm in OF_PICTURES}
 
+    @property
+    def to_learn(self) -> int:
+        """Pictures until there is a reference."""
+        return 0 if self.reference else PICTURES * (LEARNT - len(self._recent))
+
     def add(self, impression: Impression) -> Readings:
         """Every alarm's state; empty while the window is not full, or a reference is being learnt."""
         self._recent.append(impression)
@@ -96,6 +101,11 @@ class ScoreWatch:
         self._recent: deque[float] = deque(maxlen=SCORES if reference else LEARNT * PICTURES)
         self._since = 0
         self._latch = _Latch()
+
+    @property
+    def to_learn(self) -> int:
+        """Scores until there is a reference."""
+        return 0 if self.reference else LEARNT * PICTURES - len(self._recent)
 
     def add(self, score: float) -> Readings:
         """The alarm's state at every tenth score; empty between, while the window fills, and while it learns."""

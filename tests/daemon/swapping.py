@@ -130,7 +130,7 @@ def configured(folder: Path, bundle: Path, **model: Any) -> Config:
     picture = np.full((80, 80), DARK, np.uint8)
     picture[:, 40:] = BRIGHT
     cv2.imwrite(str(pictures / "both.png"), picture)
-    camera = {"kind": "folder", "path": str(pictures), "rate_hz": 50}
+    camera = {"kind": "folder", "path": str(pictures), "rate_hz": 50, "stall_timeout_s": PATIENCE_S}
     settings = {
         "site": "s",
         "line": "l",

@@ -68,6 +68,9 @@ class Rig:
     def alarm(self, reason: Alarm, camera: str = "top") -> float:
         return total(self.metrics, "linegate_drift_alarm", station="s", camera=camera, reason=str(reason))
 
+    def to_learn(self, camera: str) -> float:
+        return total(self.metrics, "linegate_drift_to_learn", station="s", camera=camera)
+
 
 Start = Callable[..., AbstractAsyncContextManager[Rig]]
 
@@ -179,3 +182,42 @@ async def test_the_stations_own_pictures_are_the_reference_where_that_is_wanted(
     async with start(DriftConfig(reference="live"), drift=bundle_reference().model_dump(mode="json")) as rig:
         await rig.show(*(look(80) for _ in range(LEARNT + WINDOW + 2)))
         assert rig.alarm(Alarm.EXPOSURE_SHIFT) == 0
+
+
+async def test_after_a_change_that_was_meant_the_next_pictures_are_the_reference_until_another_model(
+    start: Start,
+) -> None:
+    of_bundle = bundle_reference().model_dump(mode="json")
+    async with start(DriftConfig(on_alarm="not_ready"), drift=of_bundle) as rig:
+        await rig.show(*(look(80) for _ in range(WINDOW + 1)))
+        assert rig.alarm(Alarm.EXPOSURE_SHIFT) == 1
+
+        await rig.drift.relearn("s")
+        assert rig.alarm(Alarm.EXPOSURE_SHIFT) == 0
+        assert (rig.drift.raised("s", "top"), rig.drift.obstacle("s")) == ((), "")
+        await rig.show(look(80))
+        rig.score(0.5)
+        still = LEARNT * PICTURES
+        assert (rig.to_learn("top"), rig.to_learn(ALL_CAMERAS)) == (still - PICTURES, still - 1)
+        await rig.show(*(look(80) for _ in range(LEARNT - 1)))
+        rig.score(*(score + 0.1 for score in good_scores(LEARNT * PICTURES - 1)))
+        await rig.show(look(80))
+        assert rig.to_learn("top") == rig.to_learn(ALL_CAMERAS) == 0
+
+    async with start(drift=of_bundle) as rig:  # after a restart
+        await rig.show(*(look(80) for _ in range(WINDOW + 1)))
+        rig.score(*(score + 0.1 for score in good_scores(SCORES + PICTURES)))
+        assert rig.alarm(Alarm.EXPOSURE_SHIFT) == rig.alarm(Alarm.SCORE_SHIFT, ALL_CAMERAS) == 0
+        await rig.show(*(look() for _ in range(WINDOW + 1)))
+        assert rig.alarm(Alarm.EXPOSURE_SHIFT) == 1
+
+        before, rig.models.live = rig.models.live, model({"drift": of_bundle}, "b")
+        await rig.show(*(look(80) for _ in range(WINDOW + 1)))
+        assert rig.alarm(Alarm.EXPOSURE_SHIFT) == 1
+        rig.models.live = before
+        await rig.show(*(look(80) for _ in range(WINDOW + 2)))
+        assert rig.alarm(Alarm.EXPOSURE_SHIFT) == 0
+
+        await rig.drift.unlearn("s")
+        await rig.show(*(look(80) for _ in range(WINDOW + 1)))
+        assert rig.alarm(Alarm.EXPOSURE_SHIFT) == 1

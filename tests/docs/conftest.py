@@ -46,4 +46,5 @@ def exposition() -> Exposition:
     metrics.set_model("0123456789ab", "onnx-cpu", "equalize_gradient")
     metrics.set_shadow("ba9876543210")
     metrics.drifted("raceway", "top", {Alarm.FOCUS_LOSS: Reading(0.02, 0.1, raised=False)})
+    metrics.drift_to_learn("raceway", "top", 120)
     return Exposition(metrics.render().decode())
