@@ -49,7 +49,7 @@ class Budget:
             return 0.0
         paces, weights = zip(*sorted(self._steps), strict=True)
         middle = bisect_left(list(accumulate(weights)), sum(weights) / 2)
-        return looks * paces[middle]
+        return float(looks * paces[middle])
 
     @property
     def spent(self) -> float:
