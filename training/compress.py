@@ -8,16 +8,19 @@ is from its teacher on it.
 
 import math
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inspection.errors import BundleError, DataError
+from inspection.errors import BackendError, BundleError, DataError
 from inspection.frame import CropPixels
+from inspection.part import Label
 from training.dataset import Dataset, Sample, require_classes
-from training.decide import TRANSFERRED, logit
+from training.decide import TRANSFERRED, clear_of, logit
 from training.distil import ask, distil, margins_of, prepared
 from training.evaluate import score, truth_of
 from training.export import Exported, calibration_crops, export, quantised
@@ -39,11 +42,13 @@ LADDER: tuple[Widths, ...] = ((16, 48, 128, 256), (16, 32, 96, 192), (16, 32, 64
 compute 16 channels at once."""
 _BY_INT8 = 4
 _BESIDE = 60_000  # bytes of a graph that are not weights, and some to spare
-_VIEWS, _PASSES = 10, 6
+_VIEWS, _PASSES = 12, 12
 _MOST_VIEWS = 20_000
-_FITTED_ON = 128  # views
+_FITTED_ON = 128 * 224**2  # pixels, of as many views as have them
 _TEACHING = 0.35  # of the time
 _AT_ONCE = 8
+# In logits, from the thresholds. Rounding moves the margin of a narrow network further than that of a whole one.
+_STEADY = 0.5
 
 Margins = NDArray[np.float64]
 
@@ -92,7 +97,7 @@ def compress(
     `targets` are what the thresholds are to keep, those of the teacher when left out. Learning takes up to so many
     `minutes`. Raises BundleError where the teacher is no whole ResNet18 or `out` cannot be written; DataError where
     splits lack good or bad pictures, `val` is too small for `targets`, or the teacher learnt from another `val`;
-    BackendError where INT8 changes the verdict of a golden part.
+    BackendError where INT8 changes the verdict of a golden part: `out` is there then, without INT8.
     """
     if teacher.arch != "resnet18":
         raise BundleError(f"{teacher.path}: a {teacher.arch} is not compressed: take a bundle of a resnet18")
@@ -136,9 +141,16 @@ def compress(
             held_out=held_out,
             chosen_on="val" if unseen is None else TRANSFERRED,
         )
-        exported = export(made.bundle, dataset, threads=threads, quiet=quiet)
-        versus = _versus(teacher, made.bundle, exported, dataset, answered, target=target, threads=threads, quiet=quiet)
-        bundle = _written(made.bundle, exported, versus, out)
+        student_bundle = _steady(made.bundle)
+        try:
+            exported = export(student_bundle, dataset, threads=threads, quiet=quiet)
+        except BackendError as error:
+            _revised(student_bundle, out, student_bundle.metrics)
+            raise BackendError(f"{out} is there, but without INT8: {error}") from error
+        versus = _versus(
+            teacher, student_bundle, exported, dataset, answered, target=target, threads=threads, quiet=quiet
+        )
+        bundle = _written(student_bundle, exported, versus, out)
     return Compressed(bundle, made, exported, versus)
 
 
@@ -152,7 +164,8 @@ def _taught(
     answers = ask(
         whole, crops, recipe, count, scratch / "views.npy", seed=seed, seconds=_TEACHING * seconds, quiet=quiet
     )
-    narrow = narrowed(whole, widths, prepared(answers.crops[:_FITTED_ON], recipe))
+    fitted = prepared(answers.crops[: max(_FITTED_ON // recipe.size**2, 1)], recipe)
+    narrow = narrowed(whole, widths, fitted)
     rest = (1 - _TEACHING) * seconds
     return distil(narrow, answers, recipe, _PASSES, seed=seed, seconds=rest, quiet=quiet), len(answers.maps)
 
@@ -183,14 +196,23 @@ def _versus(
 
 
 def _written(bundle: Bundle, exported: Exported, versus: Versus, out: Path) -> Bundle:
-    told = revise_bundle(
-        bundle,
-        bundle.path,
-        thresholds=bundle.thresholds,
-        metrics={**bundle.metrics, "compression": versus.to_json()},
-        golden=range(len(bundle.golden)),
-    )
+    told = _revised(bundle, bundle.path, {**bundle.metrics, "compression": versus.to_json()})
     return add_int8(told, out, exported.graph, exported.certificate)
+
+
+def _steady(bundle: Bundle) -> Bundle:
+    """With those golden parts alone whose verdict INT8 should not change, where there are good and bad ones."""
+    golden = bundle.golden
+    clear = clear_of(np.array([part.score for part in golden], np.float64), bundle.thresholds, _STEADY)
+    kept = [number for number in range(len(golden)) if clear[number]]
+    if len({golden[number].label for number in kept}) < len(Label):
+        return bundle
+    return _revised(bundle, bundle.path, bundle.metrics, kept)
+
+
+def _revised(bundle: Bundle, out: Path, metrics: Mapping[str, Any], golden: Sequence[int] | None = None) -> Bundle:
+    kept = range(len(bundle.golden)) if golden is None else golden
+    return revise_bundle(bundle, out, thresholds=bundle.thresholds, metrics=metrics, golden=kept)
 
 
 def _unseen(teacher: Bundle, dataset: Dataset) -> Margins | None:

@@ -206,13 +206,13 @@ def achieved(scored: ScoredSplit, thresholds: Thresholds, costs: Costs | None, d
     )
 
 
-def clear_of(scores: Numbers, thresholds: Thresholds) -> NDArray[np.bool_]:
+def clear_of(scores: Numbers, thresholds: Thresholds, least: float = _CLEAR) -> NDArray[np.bool_]:
     """Which scores lie so far from both thresholds that a backend's rounding does not change the verdict: bool [n].
 
-    A golden part gates backends: its verdict must not hang on rounding.
+    That is at `least` so far in logits. A golden part gates backends: its verdict must not hang on rounding.
     """
     edges = logit(np.array([thresholds.pass_below, thresholds.fail_above]))
-    return np.asarray(np.abs(logit(scores)[:, None] - edges).min(axis=1) > _CLEAR)
+    return np.asarray(np.abs(logit(scores)[:, None] - edges).min(axis=1) > least)
 
 
 def logit(probability: Numbers) -> Numbers:

@@ -59,7 +59,7 @@ def ask(
 ) -> Answers:
     """Show up to `count` views of `crops`, each crop equally often, and keep views, in `file`, and answers.
 
-    Ends after about so many `seconds`, but not before one batch.
+    First of all each crop as it is. Ends after about so many `seconds`, but not before one batch.
     """
     random = np.random.default_rng(seed)
     views = np.lib.format.open_memmap(file, "w+", np.uint8, (count, *crops.shape[1:]))
@@ -72,7 +72,7 @@ def ask(
         while done < count and (not done or clock.monotonic() - began < seconds):
             some = order[done : done + _BATCH]
             for row, number in enumerate(some, done):
-                views[row] = view(crops, int(number), random)
+                views[row] = crops[number] if row < len(crops) else view(crops, int(number), random)
             with torch.inference_mode(), _quick():
                 found, features = _mapped(teacher, views[done : done + len(some)], recipe)
             maps.append(found.float().numpy())

@@ -38,9 +38,11 @@ def narrowed(whole: ResNet18, widths: Widths, seen: Tensor) -> ResNet18:
     narrow = ResNet18(widths=widths).eval()
     random = torch.Generator().manual_seed(0)
     with torch.inference_mode():
-        begun = _outputs(whole, seen)
-        kept = spanning(begun[:2], widths[0])
-        flow = _stem(whole, narrow, seen, kept)
+        data = torch.cat([_stem(whole, seen[at : at + _AT_ONCE]) for at in range(0, len(seen), _AT_ONCE)])
+        begun = _outputs(whole, data)
+        kept = spanning([data, *begun[:2]], widths[0])
+        _copy_stem(whole, narrow, kept)
+        flow = _Flow(data, data[:, kept], kept)
         for (number, _), channels, after in zip(
             LAYERS, widths, (begun[:2], begun[2:4], begun[4:6], begun[6:]), strict=True
         ):
@@ -84,9 +86,14 @@ def _moments(values: Tensor) -> Tensor:
     return found / found.diagonal().mean().clamp(min=_EPSILON)
 
 
-def _outputs(whole: ResNet18, seen: Tensor) -> list[Tensor]:
+def _stem(whole: ResNet18, seen: Tensor) -> Tensor:
+    """What layer1 gets. Its sums are the largest of the network by far: a few pictures at a time."""
+    data: Tensor = whole.maxpool(torch.relu(whole.bn1(whole.conv1(seen))))
+    return data
+
+
+def _outputs(whole: ResNet18, data: Tensor) -> list[Tensor]:
     """What each block of `whole` gives."""
-    data = whole.maxpool(torch.relu(whole.bn1(whole.conv1(seen))))
     found = []
     for number, _ in LAYERS:
         for block in getattr(whole, f"layer{number}"):
@@ -95,14 +102,11 @@ def _outputs(whole: ResNet18, seen: Tensor) -> list[Tensor]:
     return found
 
 
-def _stem(whole: ResNet18, narrow: ResNet18, seen: Tensor, kept: Tensor) -> _Flow:
-    """Both see the same picture: the kept kernels are copied."""
-    sums = whole.conv1(seen)
+def _copy_stem(whole: ResNet18, narrow: ResNet18, kept: Tensor) -> None:
+    """Both see the same picture: the kept kernels are the same."""
     narrow.conv1.weight.copy_(whole.conv1.weight[kept])
     for name in ("weight", "bias", "running_mean", "running_var"):
         getattr(narrow.bn1, name).copy_(getattr(whole.bn1, name)[kept])
-    data = whole.maxpool(torch.relu(whole.bn1(sums)))
-    return _Flow(data, data[:, kept], kept)
 
 
 def _block(whole: BasicBlock, narrow: BasicBlock, flow: _Flow, kept: Tensor, random: torch.Generator) -> _Flow:

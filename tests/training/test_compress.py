@@ -16,7 +16,7 @@ import torch
 from safetensors.numpy import save
 
 from daemon.commands import compress as command
-from inspection.errors import BundleError, DataError
+from inspection.errors import BackendError, BundleError, DataError
 from inspection.part import Label
 from training.compress import LADDER, compress, widths_for
 from training.dataset import Dataset
@@ -26,6 +26,7 @@ from training.evaluate import truth_of
 from training.make import Made
 from training.narrow import narrowed, spanning
 from training.pictures import crops_of
+from training.ranges import Step
 from training.rechoose import rechoose, rechoose_stored
 from training.targets import ScoredSplit, Targets, group_numbers
 from training.versus import Compared, Scored, Versus, compared, cuts
@@ -56,7 +57,7 @@ def compressed(teacher: Bundle, data: Dataset, out: Path, **options: Any) -> Bun
 @pytest.fixture(scope="module")
 def student(trained: Made, data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Read it, do not change it."""
-    return compressed(trained.bundle, data, tmp_path_factory.mktemp("compressed") / "small")
+    return compressed(trained.bundle, data, tmp_path_factory.mktemp("compressed") / "small", minutes=0.1)
 
 
 def test_the_student_is_stored_small_and_every_backend_agrees_with_its_golden_parts(student: Bundle) -> None:
@@ -128,6 +129,16 @@ def test_a_target_of_the_teacher_holds_for_the_student_or_stops_it_at_once(
     metrics = {**trained.bundle.metrics, "decision": {"max_escape": 0.01, "count": "pictures"}}
     with pytest.raises(DataError, match="--max-escape 1% cannot be proven"):
         compressed(replace(trained.bundle, metrics=metrics), data, tmp_path / "small")
+
+
+def test_a_student_that_int8_changes_is_kept_without(
+    trained: Made, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranges so narrow that hardly anything of a picture is left."""
+    monkeypatch.setattr("training.export.steps", lambda found, _clipping: dict.fromkeys(found.values, Step(1e-6, 0)))
+    with pytest.raises(BackendError, match=r"small is there, but without INT8: .* golden parts get another verdict"):
+        compressed(trained.bundle, data, tmp_path / "small", minutes=0.01)
+    assert not load_bundle(tmp_path / "small").int8_hash
 
 
 def test_only_a_whole_network_is_compressed(student: Bundle, data: Dataset, tmp_path: Path) -> None:
