@@ -118,7 +118,7 @@ class _Run:
     def _look(self, candidates: Iterable[Candidate], best: Candidate | None) -> list[tuple[Candidate, Trial]]:
         """What is done to the pixels matters most: all of that is looked at before time is kept for learning.
 
-        Then, with a `best`, a candidate has to leave time to teach its layer4, if there is time for that of the best.
+        Then, with a `best`, a candidate has to leave time for what the best one has time for, see `_reserved`.
         """
         looked: list[tuple[Candidate, Trial]] = []
         for candidate in candidates:
@@ -139,6 +139,15 @@ class _Run:
             self.search.trials.append(trial)
             looked.append((candidate, trial))
         return looked
+
+    def _reserved(self, candidate: Candidate, best: Candidate | None) -> float:
+        """To teach the candidate's layer4 and, as a whole frame, the layers behind the first, as time allows."""
+        if best is not None:
+            deepest = self._to_learn(deep(best, DEEP_EPOCHS[-1]))
+            for reserved in (deepest, 0.0):
+                if self._budget.allows(self._to_learn(shallow(best)) + reserved):
+                    return self._to_learn(shallow(candidate)) + reserved
+        return self._to_learn(kept(candidate))
 
     def _learn(self, best: tuple[Candidate, Trial], looked: Sequence[Candidate]) -> tuple[Lesson, Trial]:
         """The probe of `best`, its layer4, and the whole network from the pixels that it learns from best.
