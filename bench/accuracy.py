@@ -45,6 +45,7 @@ class Way:
     make: Callable[["Cell"], list[str]]
     after: str = ""
     backend: str = "onnx-cpu"
+    apart: bool = False  # nothing of linegate's: `make` gives the words for another Python, which prints the figures
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Cell:
     seed: int
     work: Path
     budget: float
+    anomalib: str
 
     @property
     def place(self) -> Path:
@@ -90,11 +92,16 @@ def _compressed(cell: Cell) -> list[str]:
     return ["compress", str(cell.bundle_of("auto")), str(cell.data), *seed, "--out", str(cell.place)]
 
 
+def _patchcore(cell: Cell) -> list[str]:
+    return ["-m", "bench.patchcore_row", str(cell.data), "--seed", str(cell.seed)]
+
+
 WAYS = (
     Way("reference", _trained("reference")),
     Way("whole-frame", _trained("whole-frame")),
     Way("auto", _trained("auto")),
     Way("ok-only", _trained("ok-only")),
+    Way("patchcore", _patchcore, apart=True),
     Way("int8", _exported, after="auto", backend="onnx-int8"),
     Way("compressed", _compressed, after="auto", backend="onnx-int8"),
 )
@@ -105,8 +112,8 @@ def cells(args: argparse.Namespace) -> Iterator[Cell]:
     for seed in range(args.seeds):
         for way in WAYS:
             for name in args.sets:
-                if way.name in args.ways:
-                    yield Cell(way, args.data / name, seed, args.work, args.budget)
+                if way.name in args.ways and (args.anomalib or not way.apart):
+                    yield Cell(way, args.data / name, seed, args.work, args.budget, args.anomalib)
 
 
 def fill(cell: Cell) -> None:
@@ -115,15 +122,19 @@ def fill(cell: Cell) -> None:
         raise LookupError(f"it needs {cell.way.after}, which is not made yet")
     cell.place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(cell.place, ignore_errors=True)  # an unfinished one
-    _linegate(*cell.way.make(cell))
-    measured = _linegate("evaluate", str(cell.place), str(cell.data), "--backend", cell.way.backend)
+    if cell.way.apart:
+        measured = _said([cell.anomalib, *cell.way.make(cell)])
+    else:
+        _said([*LINEGATE, *cell.way.make(cell), "--json"])
+        words = ["evaluate", str(cell.place), str(cell.data), "--backend", cell.way.backend, "--json"]
+        measured = _said([*LINEGATE, *words])
     staged = cell.result.with_suffix(".part")
     staged.write_text(json.dumps(measured))
     staged.rename(cell.result)
 
 
-def _linegate(*words: str) -> dict[str, Any]:
-    said = subprocess.run([*LINEGATE, *words, "--json"], capture_output=True, text=True, check=False, cwd=ROOT)
+def _said(command: list[str]) -> dict[str, Any]:
+    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     if not said.stdout:  # a model that misses a target is told with another exit code, and there all the same
         said.check_returncode()
     facts: dict[str, Any] = json.loads(said.stdout)
@@ -131,7 +142,10 @@ def _linegate(*words: str) -> dict[str, Any]:
 
 
 def rates(args: argparse.Namespace) -> dict[str, float]:
-    """Pictures a second on one core, by way: all of them in turns in this process, crops ready in memory."""
+    """Pictures a second on one core, by way: all of them in turns in this process, crops ready in memory.
+
+    What was made apart has measured itself, by its processor's time.
+    """
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     sys.path.insert(0, str(ROOT))
     import numpy as np  # noqa: PLC0415 - after the affinity, which its threads inherit
@@ -143,7 +157,10 @@ def rates(args: argparse.Namespace) -> dict[str, float]:
     steps: dict[str, Callable[[], object]] = {}
     found: dict[str, list[float]] = {}
     for cell in cells(args):
-        if cell.seed == 0 and cell.data.name == args.sets[0] and cell.done():
+        if cell.seed == 0 and cell.data.name == args.sets[0] and (measured := cell.done()):
+            if cell.way.apart:
+                found[cell.way.name] = [measured["pictures_per_s"]]
+                continue
             crops = np.concatenate(load_bundle(cell.place).golden_crops()[:8])
             backend = open_backend(cell.place, choice=cell.way.backend, threads=1)
             steps[cell.way.name] = (
@@ -172,7 +189,7 @@ def table(args: argparse.Namespace, speed: dict[str, float]) -> str:
             rows = [
                 measured
                 for seed in range(args.seeds)
-                if (measured := Cell(way, args.data / name, seed, args.work, args.budget).done())
+                if (measured := Cell(way, args.data / name, seed, args.work, args.budget, args.anomalib).done())
             ]
             cell = [_cell(rows, measure) for measure in MEASURES]
             rate = f"{speed[way.name]:.0f}" if way.name in speed and name == args.sets[0] else ""
@@ -220,6 +237,7 @@ def main() -> int:
     parser.add_argument("--ways", nargs="+", default=names, choices=names, help="rows of the table")
     parser.add_argument("--seeds", type=int, default=3, help="how often each model is made, 1 to 10")
     parser.add_argument("--budget", type=float, default=40.0, help="minutes for each search of the recipe auto")
+    parser.add_argument("--anomalib", default="", metavar="PYTHON", help="of an environment with anomalib")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/accuracy.md")
     parser.add_argument("--only-show", action="store_true", help="make nothing, show what is there")
     args = parser.parse_args()

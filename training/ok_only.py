@@ -62,7 +62,10 @@ def make_ok_only_bundle(
         for split, samples in (("val", val), ("test", test))
         if samples
     }
-    limit, temperature = (_calibrated if by_both else _by_good)(found["val"], val, targets)
+    if by_both:
+        limit, temperature = calibrated(found["val"], truth_of(val))
+    else:
+        limit, temperature = _by_good(found["val"], val, targets)
     tensors["bank.limit"] = np.asarray([limit], np.float32)
     scored = {
         split: ScoredSplit(
@@ -127,9 +130,8 @@ def _good(dataset: Dataset, split: Split) -> tuple[Sample, ...]:
     return good
 
 
-def _calibrated(found: Scores, val: Sequence[Sample], _: Targets) -> tuple[float, float]:
-    """Limit and temperature by which the score is P(defect), from good and bad ones."""
-    truth = truth_of(val)
+def calibrated(found: Scores, truth: NDArray[np.bool_]) -> tuple[float, float]:
+    """Limit and temperature by which a distance is P(defect), from good and bad pictures: float64 and bool [n]."""
     centre, unit = _spread(found[~truth])
     calibration = calibrate((found - centre) / unit, truth)
     return centre - unit * calibration.offset, unit * calibration.temperature
