@@ -24,7 +24,7 @@ IR_VERSION = 8
 
 
 class GraphWriter:
-    """Writes the network in float32. Another arithmetic is a subclass with another `stem`, `conv` and `kept`.
+    """Writes the network in float32. Another arithmetic is a subclass with other ways to `stem` and so on.
 
     `nodes` and `constants` are what was written; `activations` the names of all results that were `kept`, in order.
     """
@@ -62,6 +62,14 @@ class GraphWriter:
         self.activations.append(data)
         return data
 
+    def added(self, first: str, second: str, block: str) -> str:
+        """The sum at the end of a block, of two results that were kept."""
+        return self.node("Add", [first, second], f"{block}.sum")
+
+    def pooled(self, data: str) -> str:
+        """The mean over all places of a result that was kept."""
+        return self.node("GlobalAveragePool", [data], "pool")
+
 
 def square(weight: NDArray[Any], stride: int) -> dict[str, list[int]]:
     """Attributes of a convolution that keeps the size but for its stride; `weight` is [out, in, side, side]."""
@@ -80,7 +88,7 @@ def build_graph(bundle: Bundle) -> Any:
 def write_graph(writer: GraphWriter, layers: Layers, recipe: Recipe) -> Any:
     """The onnx.ModelProto of `layers` as `writer` writes it; input and output as of `build_graph`."""
     data = write_trunk(writer, layers, recipe)[-1]
-    data = writer.node("Flatten", [writer.node("GlobalAveragePool", [data], "pool")], "features")
+    data = writer.node("Flatten", [writer.pooled(data)], "features")
     operands = [
         data,
         writer.constant("fc.weight", layers["fc"].weight.astype(np.float32)),
@@ -131,4 +139,4 @@ def _block(writer: GraphWriter, layers: Layers, name: str, data: str, stride: in
     shortcut = f"{name}.downsample.0"
     if shortcut in layers:
         data = writer.kept(writer.conv(data, shortcut, layers[shortcut], stride))
-    return writer.kept(writer.node("Relu", [writer.node("Add", [second, data], f"{name}.sum")], f"{name}.relu2"))
+    return writer.kept(writer.node("Relu", [writer.added(second, data, name)], f"{name}.relu2"))

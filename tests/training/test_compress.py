@@ -26,7 +26,7 @@ from training.evaluate import truth_of
 from training.make import Made
 from training.narrow import narrowed, spanning
 from training.pictures import crops_of
-from training.ranges import Step
+from training.ranges import Clipping, Sampled, Step
 from training.rechoose import rechoose, rechoose_stored
 from training.targets import ScoredSplit, Targets, group_numbers
 from training.versus import Compared, Scored, Versus, compared, cuts
@@ -135,7 +135,14 @@ def test_a_student_that_int8_changes_is_kept_without(
     trained: Made, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ranges so narrow that hardly anything of a picture is left."""
-    monkeypatch.setattr("training.export.steps", lambda found, _clipping: dict.fromkeys(found.values, Step(1e-6, 0)))
+
+    def narrow(found: Sampled, _clipping: Clipping) -> dict[str, Step]:
+        return {
+            name: Step(np.full(len(values), 1e-6), np.zeros(len(values), np.uint8))
+            for name, values in found.values.items()
+        }
+
+    monkeypatch.setattr("training.export.steps", narrow)
     with pytest.raises(BackendError, match=r"small is there, but without INT8: .* golden parts get another verdict"):
         compressed(trained.bundle, data, tmp_path / "small", minutes=0.01)
     assert not load_bundle(tmp_path / "small").int8_hash

@@ -22,8 +22,9 @@ from training.certify import agreement
 from training.dataset import Dataset, load_dataset
 from training.export import CALIBRATED_ON, calibration_crops, export
 from training.make import Made
+from training.pictures import crops_of
 from training.quantise import QuantisedWriter
-from training.ranges import Clipping, Sampled, Step, sampled, steps
+from training.ranges import STEM, Clipping, Sampled, Step, sampled, steps
 from vision.backends.choose import open_backend
 from vision.bundle import INT8, load_bundle
 from vision.fold import Layers, folded_layers
@@ -34,6 +35,7 @@ from vision.session import cpu_session
 from vision.weights import as_stored
 
 Rows = list[dict[str, str]]
+DEMO = Path(__file__).parents[2] / "models" / "bsdata"
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def test_export_refuses_int8_that_changes_a_golden_verdict(
 
     def narrow(found: Sampled, clipping: Clipping) -> dict[str, Step]:
         assert clipping
-        return dict.fromkeys(found.values, Step(1e-6, 0))
+        return {name: tiny(len(values)) for name, values in found.values.items()}
 
     monkeypatch.setattr("training.export.steps", narrow)
     with pytest.raises(BackendError, match=r"in INT8 .* golden parts get another verdict"):
@@ -160,7 +162,9 @@ def test_the_first_convolution_in_int8_is_right_up_to_the_border(recipe: Recipe)
     seen = sampled(layers, recipe, crops, threads=1, quiet=True)
 
     exact = results(GraphWriter(), layers, recipe, crops, "relu1")
-    found = results(QuantisedWriter(steps(seen, "none"), seen.means), layers, recipe, crops, "relu1")
+    chosen = steps(seen, "none")
+    counts = results(QuantisedWriter(chosen, seen.means), layers, recipe, crops, "relu1")
+    found = counts * chosen[STEM].size[:, None, None]
 
     assert exact.max() > 1
     assert np.abs(found - exact).max() < 0.02 * exact.max()
@@ -178,11 +182,36 @@ def test_int8_is_near_float32(clipping: Clipping) -> None:
     assert np.sqrt(np.mean((found - exact) ** 2)) < 0.2 * exact.std()
 
 
+@pytest.mark.parametrize("clipping", ["none", "least_squares"])
+def test_a_step_for_each_channel_of_the_first_pool_brings_margins_nearer(
+    clipping: Clipping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The demonstration's model, on pictures other than those that gave the ranges."""
+    bundle = load_bundle(DEMO)
+    samples = load_dataset(DEMO / "demo").samples[::2]
+    layers = folded_layers(bundle.tensors(), bundle.recipe, bundle.temperature)
+    crops = np.concatenate([crops_of(sample, bundle.recipe) for sample in samples])
+    seen = sampled(layers, bundle.recipe, crops[::2], threads=1, quiet=True)
+    exact = results(GraphWriter(), layers, bundle.recipe, crops[1::2], "margin")
+
+    def error() -> float:
+        writer = QuantisedWriter(steps(seen, clipping), seen.means)
+        return float((results(writer, layers, bundle.recipe, crops[1::2], "margin") - exact).std())
+
+    apart = error()
+    monkeypatch.setattr("training.ranges.STEM", "none of them")
+    assert apart < 0.95 * error()
+
+
 def test_a_score_that_is_not_finite_differs_as_far_as_one_can(trained: Made) -> None:
     truth = np.array([True, False])
     found = agreement(np.array([0.9, np.nan]), np.array([0.9, 0.1]), truth, trained.bundle)
     assert found.largest == 1.0
     assert found.other_verdicts == 1
+
+
+def tiny(channels: int) -> Step:
+    return Step(np.full(channels, 1e-6), np.zeros(channels, np.uint8))
 
 
 def untrained(recipe: Recipe) -> tuple[Layers, CropPixels]:
