@@ -107,7 +107,7 @@ def _rate(step: int, steps: int, recipe: TrainingRecipe) -> float:
     rising = recipe.warm_up * steps * recipe.epochs
     if step < rising:
         return (step + 1) / (rising + 1)
-    return (1 + math.cos(math.pi * (step // steps) / recipe.epochs)) / 2
+    return (1 + math.cos(math.pi * (step // steps) / max(recipe.epochs, 1))) / 2  # no epochs, no steps
 
 
 def _balanced(pictures: NDArray[np.intp], labels: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.intp]:
