@@ -48,14 +48,18 @@ def read_picture(
     path: Path, *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = MAX_PICTURE_PIXELS
 ) -> tuple[Pixels, int]:
     """Pixels [h, w] gray or [h, w, 3] BGR, uint8 or uint16, and their bit depth. Raises PictureError."""
-    try:
-        with path.open("rb") as file:
-            # Asked for the cap, Python takes that much memory first: more work than reading the picture.
-            data = file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
-    except OSError as error:
-        raise PictureError(f"{path}: {error.strerror}") from error
+    data = _bytes_of(path, max_bytes)
     try:
         return decode(data, max_bytes=max_bytes, max_pixels=max_pixels)
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
+
+
+def read_size(path: Path, *, max_bytes: int = MAX_PICTURE_BYTES) -> tuple[int, int]:
+    """Width and height as the file's header tells them; nothing is decoded. Raises PictureError."""
+    data = _bytes_of(path, max_bytes)
+    try:
+        return _size(data, max_bytes)
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
 
@@ -64,16 +68,7 @@ def decode(
     data: bytes, *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = MAX_PICTURE_PIXELS
 ) -> tuple[Pixels, int]:
     """`read_picture` for the bytes of a file."""
-    if not data:
-        raise PictureError("the file is empty")
-    if len(data) > max_bytes:
-        raise PictureError(f"the file has more than {max_bytes} bytes")
-    try:
-        width, height = _sides(data)
-    except (struct.error, IndexError) as error:
-        raise PictureError("the header is truncated") from error
-    if width <= 0 or height <= 0:
-        raise PictureError(f"the picture has no pixels ({width}x{height})")
+    width, height = _size(data, max_bytes)
     if width * height > max_pixels:
         raise PictureError(f"{width}x{height} is more than {max_pixels} pixels")
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -106,6 +101,30 @@ def write_png(path: Path, pixels: Pixels) -> None:
         path.write_bytes(png(pixels))
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror}") from error
+
+
+def _bytes_of(path: Path, max_bytes: int) -> bytes:
+    """At most one more than `max_bytes`."""
+    try:
+        with path.open("rb") as file:
+            # Asked for the cap, Python takes that much memory first: more work than reading the picture.
+            return file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror}") from error
+
+
+def _size(data: bytes, max_bytes: int) -> tuple[int, int]:
+    if not data:
+        raise PictureError("the file is empty")
+    if len(data) > max_bytes:
+        raise PictureError(f"the file has more than {max_bytes} bytes")
+    try:
+        width, height = _sides(data)
+    except (struct.error, IndexError) as error:
+        raise PictureError("the header is truncated") from error
+    if width <= 0 or height <= 0:
+        raise PictureError(f"the picture has no pixels ({width}x{height})")
+    return width, height
 
 
 def _sides(data: bytes) -> tuple[int, int]:

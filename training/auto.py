@@ -16,6 +16,7 @@ from camera.picture import read_picture
 from inspection.errors import DataError, PictureError
 from training.budget import Budget
 from training.candidates import (
+    COMPARED,
     CROP,
     DEEP_EPOCHS,
     Candidate,
@@ -34,9 +35,11 @@ from training.inputs import Inputs
 from training.learn import BehindError, learn, learn_all, looks_to_learn, looks_to_learn_all, looks_to_taste, taste
 from training.look import look
 from training.make import HeldOut, Made, finish
+from training.reference import comparable_reference
 from training.search import Search, Skipped
 from training.targets import Targets, require_provable
 from training.trials import Trial, choose
+from vision.reference import ReferencePicture
 from vision.resnet import ResNet18
 
 Taken = TypeVar("Taken", Candidate, Lesson)
@@ -71,7 +74,7 @@ def make_auto_bundle(
     require_provable(targets, samples, "train and val")
     pictures = folded(samples, FOLDS, seed)
     run = _Run(model.eval(), pictures, seed, budget, after=len(dataset.of("val")) + len(dataset.of("test")))
-    lesson, trial = run.result(crop)
+    lesson, trial = run.result(crop, run.reference(dataset))
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
         learn_all(model, pictures, lesson, Path(scratch), seed=seed, budget=budget)
         inputs: dict[Split, Inputs] = {
@@ -106,10 +109,19 @@ class _Run:
         self._after = after
         self.search = Search(pictures.count)
 
-    def result(self, crop: int) -> tuple[Lesson, Trial]:
+    def reference(self, dataset: Dataset) -> ReferencePicture | None:
+        """One for all folds: the median of so many good pictures is hardly another without those of one fold."""
+        try:
+            return comparable_reference(dataset)
+        except DataError as error:
+            for name, _ in COMPARED:
+                self._skip(name, str(error))
+            return None
+
+    def result(self, crop: int, reference: ReferencePicture | None) -> tuple[Lesson, Trial]:
         """First what is done to the pixels, then how much is seen and how large, then how deep the network learns."""
         width, height, colour = _kind(self._pictures.samples[0])
-        looked = self._look(pixel_candidates(crop, colour=colour), None)
+        looked = self._look(pixel_candidates(crop, colour=colour, reference=reference), None)
         pixels = self._taken(looked)
         best = self._taken([pixels, *self._look(geometry_candidates(pixels[0], width, height), pixels[0])])
         looked.sort(key=lambda pair: -pair[1].mean("auroc"))

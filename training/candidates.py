@@ -12,6 +12,7 @@ from inspection.errors import PictureError
 from training.recipes import TrainingRecipe
 from vision.enhance import Enhancement
 from vision.recipe import Recipe, Tiles
+from vision.reference import ReferencePicture
 
 CROP = 224
 # Times the crop: 224 and 320.
@@ -29,6 +30,10 @@ DEEP_EPOCHS = (10, 7, 5)
 # Enough to see which pixels the network can learn from.
 _TASTE_EPOCHS = 3
 _WHOLE = "whole frame"
+COMPARED: tuple[tuple[str, Enhancement], ...] = (
+    ("gray, reference and difference", "compare"),
+    ("difference from the reference", "difference"),
+)
 _ENHANCEMENTS: tuple[tuple[str, Enhancement], ...] = (
     ("gray", "none"),
     ("equalised gradient", "equalize_gradient"),
@@ -61,7 +66,7 @@ class Candidate:
 
     def with_pixels_of(self, other: "Candidate") -> "Candidate":
         """The same cut of what the other does to the pixels."""
-        changes = {"enhance": other.image.enhance, "color": other.image.color}
+        changes = {name: getattr(other.image, name) for name in ("enhance", "reference", "color")}
         return Candidate(other.pixels, self.geometry, self.image.model_copy(update=changes))
 
 
@@ -74,12 +79,14 @@ class Lesson:
     recipe: TrainingRecipe
 
 
-def pixel_candidates(size: int, *, colour: bool) -> Iterator[Candidate]:
-    """The whole picture, squashed to `size` pixels; a picture in colour also as it is."""
+def pixel_candidates(size: int, *, colour: bool, reference: ReferencePicture | None) -> Iterator[Candidate]:
+    """The whole picture, squashed to `size` pixels: gray, in colour where there is some, compared if that may pay."""
     for name, how in _ENHANCEMENTS:
         yield Candidate(name, _WHOLE, Recipe(enhance=how, geometry="squash", size=size))
     if colour:
         yield Candidate("colour", _WHOLE, Recipe(enhance="none", color=True, geometry="squash", size=size))
+    for name, how in COMPARED if reference else ():
+        yield Candidate(name, _WHOLE, Recipe(enhance=how, reference=reference, geometry="squash", size=size))
 
 
 def geometry_candidates(best: Candidate, width: int, height: int) -> Iterator[Candidate]:

@@ -25,6 +25,7 @@ from training.metrics import Report, report
 from training.pictures import crops_of
 from training.probe import fit_probe
 from training.recipes import TrainingRecipe
+from training.reference import with_reference
 from training.search import Search
 from training.targets import ScoredSplit, Targets, group_numbers, require_provable
 from vision.bundle import Bundle, Thresholds
@@ -82,6 +83,7 @@ def make_bundle(
     for split in ("train", "val"):
         require_classes(dataset, split)
     require_provable(targets, dataset.of("val"), "val")
+    recipe = with_reference(recipe, dataset.of("train"))
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
         inputs = {
             split: inputs_of(
@@ -128,7 +130,7 @@ def finish(
         recipe.image,
         training={
             **notes,
-            "recipe": recipe.model_dump(mode="json"),
+            "recipe": recipe.model_dump(mode="json", exclude={"image": {"reference"}}),  # it is in the bundle's recipe
             "seed": seed,
             "epochs": epochs,
             "learnt_from": ["train", "val"] if held_out else ["train"],

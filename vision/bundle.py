@@ -19,6 +19,7 @@ from inspection.part import Label
 from inspection.strict import JsonError, read_json
 from vision import signature
 from vision.certificate import Certificate
+from vision.enhance import COMPARING
 from vision.recipe import Recipe
 from vision.weights import Arch, Tensors, parsed, read_weights
 
@@ -180,6 +181,8 @@ class _Manifest(BaseModel):
         for part in self.golden:
             if part.file not in self.files or Path(part.file).suffix.lower() not in _PICTURES:
                 raise ValueError(f"the golden picture {part.file!r} is not among the files")
+        if self.recipe.enhance in COMPARING and self.recipe.reference is None:
+            raise ValueError(f"recipe.enhance is {self.recipe.enhance}, and there is no recipe.reference")
         needed = (WEIGHTS, GOLDEN_CROPS) if self.golden else (WEIGHTS,)
         for name in needed:
             if name not in self.files:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from inspection.impression import HISTOGRAM_BINS, SCENE_SIDE, Impression
+from vision.align import shift
 
 WINDOW = 5
 """Impressions that are compared with the reference."""
@@ -69,7 +70,6 @@ _MOST: Mapping[Alarm, float] = {
     Alarm.SCENE_CHANGED: 2.0,
 }
 
-_HANNING = cv2.createHanningWindow((SCENE_SIDE, SCENE_SIDE), cv2.CV_32F)
 _SMOOTHED = 2.0  # pixels of a scene
 _CHANGED_SHARE = 99  # percent of a scene that may differ less
 _RARE = 1e-3  # keeps the logarithm of an empty bin finite
@@ -220,10 +220,7 @@ def _relative(now: float, before: float) -> float:
 
 
 def _moved(live: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    # OpenCV multiplies the window into the pictures that it is given.
-    (across, down), _ = cv2.phaseCorrelate(reference.copy(), live.copy(), _HANNING)
-    # Beyond half the side a shift cannot be told from one the other way.
-    return min(float(np.hypot(across, down)) / SCENE_SIDE, 1.0)
+    return min(float(np.hypot(*shift(reference, live))), 1.0)
 
 
 def _changed(live: NDArray[np.float32], reference: NDArray[np.float32]) -> float:

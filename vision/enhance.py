@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from inspection.errors import PictureError
 from inspection.frame import Pixels
 
-Enhancement = Literal["equalize_gradient", "clahe_gradient", "equalize", "clahe", "none", "stack"]
+Enhancement = Literal[
+    "equalize_gradient", "clahe_gradient", "equalize", "clahe", "none", "stack", "compare", "difference"
+]
+COMPARING: frozenset[Enhancement] = frozenset({"compare", "difference"})
+"""What works with a reference picture; see `vision.reference`."""
 Image = NDArray[np.uint8]
 
 _KERNEL = np.ones((3, 3), np.uint8)

@@ -10,13 +10,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inspection.errors import PictureError
 from inspection.frame import CropPixels, Pixels
-from vision.enhance import Enhancement, Image, Region, checked, eight_bits, enhance, gray
+from vision.enhance import COMPARING, Enhancement, Image, Region, checked, eight_bits, enhance, gray
+from vision.reference import ReferencePicture
 from vision.resize import resized
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _MOST_BYTES = 64 << 20
+_STACKED = ("stack", "compare")
+_MIDDLE_GRAY = 128
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -57,7 +60,12 @@ class Recipe(BaseModel):
         "equalize_gradient",
         description="What is done to the gray picture: histogram equalisation or CLAHE (contrast limited, "
         "8 x 8 fields), then a 3x3 morphological gradient or not; or none; or stack: the gray picture, the "
-        "equalised one and its gradient side by side as three channels.",
+        "equalised one and its gradient side by side as three channels; or compare: the gray picture, the "
+        "`reference` brought to where the part lies in it, and their absolute difference as three channels; or "
+        "difference: the gray picture less that reference, around the middle gray.",
+    )
+    reference: ReferencePicture | None = Field(
+        None, description="Of a good part, for `compare` and `difference`; training makes one where there is none."
     )
     roi: tuple[int, int, int, int] | None = Field(
         None, description="Region of interest: x, y, width, height in pixels of the frame; cut out first."
@@ -86,6 +94,8 @@ class Recipe(BaseModel):
     def _consistent(self) -> Self:
         if self.color and self.enhance != "none":
             raise ValueError("color: true needs enhance: none (enhancement works on gray)")
+        if self.reference is not None and self.enhance not in COMPARING:
+            raise ValueError("a reference needs enhance: compare or difference (nothing else looks at it)")
         if self.resize < self.size:
             raise ValueError(f"resize {self.resize} is smaller than size {self.size}")
         if self.roi is not None and (min(self.roi[:2]) < 0 or min(self.roi[2:]) < 1):
@@ -100,27 +110,33 @@ class Recipe(BaseModel):
     def crop_shape(self) -> tuple[int, int, int, int]:
         """[tiles, channels, height, width] of what `crops` gives, for a picture of any size."""
         count = self.tiles.columns * self.tiles.rows if self.tiles else 1
-        return count, 3 if self.color or self.enhance == "stack" else 1, self.size, self.size
+        return count, 3 if self.color or self.enhance in _STACKED else 1, self.size, self.size
 
     def crops(self, pixels: Pixels, bit_depth: int = 8) -> CropPixels:
-        """Crops of one picture: uint8 [tiles, channels, size, size], gray, BGR, or what `enhance` stacks.
+        """Crops of one picture: uint8 [tiles, channels, size, size], gray, BGR, or what `enhance` makes of it.
 
         `pixels` is [height, width] gray or [height, width, 3] BGR, uint8, or uint16 with values of
         `bit_depth` bits of which the upper eight are used. Raises PictureError for anything else, for a
-        region of interest that lies outside the picture, and for a picture that the tiles cannot cover.
+        region of interest that lies outside the picture, for a picture that the tiles cannot cover, and for one
+        that has not the size of the reference.
         """
-        inside = checked(pixels, bit_depth)[self._inside(pixels.shape[1], pixels.shape[0])]
-        image = self._oriented(eight_bits(inside, bit_depth))
-        height, width = image.shape[:2]
-        regions = self._regions(width, height)
+        image = self.upright(pixels, bit_depth)
+        regions = self._regions(image.shape[1], image.shape[0])
+        if self.enhance in COMPARING:
+            return self._compared(image, regions)
         left, top = min(r.x for r in regions), min(r.y for r in regions)
         seen = Region(left, top, max(r.x + r.width for r in regions) - left, max(r.y + r.height for r in regions) - top)
         enhanced = seen.of(image) if self.color else enhance(image, self.enhance, seen)
         crops = np.empty(self.crop_shape, np.uint8)
         for crop, region in zip(crops, regions, strict=True):
-            tile = self._scaled(region._replace(x=region.x - left, y=region.y - top).of(enhanced))
+            tile = self._scaled(region._replace(x=region.x - left, y=region.y - top).of(enhanced), region)
             crop[:] = tile.transpose(2, 0, 1) if tile.ndim == 3 else tile
         return crops
+
+    def upright(self, pixels: Pixels, bit_depth: int = 8) -> Image:
+        """The region of interest of a picture, turned, in eight bits: what `enhance` gets. As `crops` otherwise."""
+        inside = checked(pixels, bit_depth)[self._inside(pixels.shape[1], pixels.shape[0])]
+        return self._oriented(eight_bits(inside, bit_depth))
 
     def spread(self, maps: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
         """The way back of `crops`: maps [tiles, rows, columns] over the crops as one over the frame, [height, width].
@@ -137,6 +153,28 @@ class Recipe(BaseModel):
             at = turned[region.y : region.y + region.height, region.x : region.x + region.width]
             np.fmax(at, seen, out=at)
         return whole
+
+    def _compared(self, image: Image, regions: list[Region]) -> CropPixels:
+        """Difference, reference and picture, in the places of blue, green and red; or one channel, which has a sign.
+
+        Compared is what the network would see of either: pixels of a crop, not of the frame. Where the reference
+        knows nothing, at a rim that the part has moved away from, it is what the picture is.
+        """
+        if self.reference is None:
+            raise PictureError("the recipe compares pictures with a reference picture, and has none: train makes it")
+        placed = self.reference.placed(image)
+        crops = np.empty(self.crop_shape, np.uint8)
+        for crop, region in zip(crops, regions, strict=True):
+            live = self._scaled(region.of(image), region)
+            good = live.copy()
+            across, down = self._inner(region.width, region.height)
+            known = placed.covered(region, across.stop - across.start, down.stop - down.start)
+            good[down, across][known] = self._scaled(placed.of(region), region)[down, across][known]
+            if self.enhance == "difference":
+                crop[0] = cv2.addWeighted(live, 1, good, -1, _MIDDLE_GRAY)
+            else:
+                crop[:] = cv2.absdiff(live, good), good, live
+        return crops
 
     def _inside(self, width: int, height: int) -> tuple[slice, slice]:
         """Rows and columns of the region of interest."""
@@ -167,8 +205,9 @@ class Recipe(BaseModel):
         side = max(round(min(width, height) * self.size / self.resize), 1)
         return [Region((width - side) // 2, (height - side) // 2, side, side)]
 
-    def _scaled(self, image: Image) -> Image:
-        across, down = self._inner(image.shape[1], image.shape[0])
+    def _scaled(self, image: Image, region: Region) -> Image:
+        """The crop of a region, from what there is of it in `image`."""
+        across, down = self._inner(region.width, region.height)
         scaled = resized(image, across.stop - across.start, down.stop - down.start)
         if scaled.shape[:2] == (self.size, self.size):
             return scaled

@@ -107,6 +107,8 @@ def test_where_only_enhancement_shows_the_signal_it_is_taken(tmp_path: Path) -> 
     result = made(material(tmp_path / "data", rough), tmp_path / "made")
 
     assert result.bundle.recipe.enhance == "equalize_gradient"
+    skipped = {skipped.name: skipped.why for skipped in result.search.skipped} if result.search else {}
+    assert "do not resemble each other enough" in skipped["difference from the reference"]
     assert result.test is not None
     assert result.test.auroc.value == 1
 
