@@ -60,10 +60,13 @@ def learn_reference(samples: Sequence[Sample], recipe: Recipe) -> Learnt:
         )
     require_one_size(good)
     places = np.linspace(0, len(good) - 1, min(len(good), MOST)).round().astype(int)
-    upright = [_upright(good[place], recipe) for place in places]
-    width, height = upright[0].shape[1], upright[0].shape[0]
-    small_ones = [small(image) for image in upright]
-    pictures = [held(image) for image in upright]
+    pictures: list[Image] = []
+    small_ones: list[Small] = []
+    for place in places:
+        image = _upright(good[place], recipe)
+        pictures.append(held(image))
+        small_ones.append(small(image))
+    height, width = image.shape
     middle = _medoid(small_ones)
     whole = Region(0, 0, width, height)
     across, down = held_size(width, height)
