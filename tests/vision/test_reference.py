@@ -138,7 +138,8 @@ def test_another_process_makes_the_same_bytes(tmp_path: Path) -> None:
     live = noisy(seen(printed(), 7.7, -3.1))
     (tmp_path / "told").write_bytes(pickle.dumps((recipe, live)))
     program = (
-        "import cv2, pathlib, pickle, sys; cv2.setNumThreads(3); recipe, live = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes());"
+        "import cv2, pathlib, pickle, sys; cv2.setNumThreads(3);"
+        " recipe, live = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes());"
         " sys.stdout.buffer.write(recipe.crops(live).tobytes())"
     )
 
