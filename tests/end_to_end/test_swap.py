@@ -1,18 +1,21 @@
 """Models that are replaced on a running line: by the command line, over MQTT, and while the daemon is killed."""
 
 import json
+import os
 import select
 import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.asking import ask
+from inspection.errors import ModelRefused
 from tests.end_to_end.conftest import BUNDLE, LINEGATE, PATIENCE_S, ROOT, Line, report, until
 
 PREFIX = "linegate/test/line1/press"
@@ -84,7 +87,23 @@ def test_a_daemon_killed_in_the_middle_of_a_promotion_starts_with_one_of_the_two
     line.start()
     assert live(line) == first
     assert linegate(line, "promote", str(other)).returncode == 0
-    assert live(line) != first
+    second = live(line)
+    assert second != first
+
+    os.kill(line.child(with_model=False), signal.SIGSTOP)  # the swap waits until it makes the crops of both
+    steps: list[str] = []
+    asking = threading.Thread(target=rolled_back, args=(line, steps.append))
+    asking.start()
+    until(lambda: "the cameras make the crops of both recipes" in steps, "the other worker is warm")
+    assert line.stop(signal.SIGKILL) == -signal.SIGKILL
+    asking.join(PATIENCE_S)
+
+    assert live(line.start()) == second
+
+
+def rolled_back(line: Line, tell: Callable[[str], None]) -> None:
+    with suppress(ModelRefused):  # the daemon is killed meanwhile
+        ask(line.folder / "state", {"command": "rollback"}, tell)
 
 
 def test_a_candidate_scores_in_the_shadow_of_a_running_line(line: Line) -> None:
@@ -117,23 +136,33 @@ def hears(line: Line, hearing: "subprocess.Popen[str]") -> bool:
 
 
 def published(line: Line, topic: str, **fields: Any) -> None:
-    words = ["mosquitto_pub", "-p", str(line.broker.port), "-q", "1", "-t", f"{PREFIX}/{topic}", "-m"]
-    subprocess.run([*words, json.dumps(fields)], check=True)
+    sent(line, topic, json.dumps(fields).encode())
+
+
+def sent(line: Line, topic: str, payload: bytes) -> None:
+    words = ["mosquitto_pub", "-p", str(line.broker.port), "-q", "1", "-t", f"{PREFIX}/{topic}", "-s"]
+    subprocess.run(words, input=payload, check=True)
 
 
 def asked(line: Line, hearing: "subprocess.Popen[str]", **fields: Any) -> dict[str, Any]:
     """What came of a command."""
     published(line, "command", **fields)
+    return told(hearing)
+
+
+def told(hearing: "subprocess.Popen[str]") -> dict[str, Any]:
+    """The next that came of a command."""
     assert hearing.stdout is not None
     while True:
-        told: dict[str, Any] = json.loads(hearing.stdout.readline())
-        if told["state"] != "running":
-            return told
+        result: dict[str, Any] = json.loads(hearing.stdout.readline())
+        if result["state"] != "running":
+            return result
 
 
 def test_over_mqtt_only_bundles_of_the_library_can_be_promoted(line: Line, other: Path) -> None:
     like_the_first(line.folder / "elsewhere")
     (other.parent / "link").symlink_to(line.folder / "elsewhere")
+    (other.parent / "loop").symlink_to("loop")
     line.settings["model"]["library"] = str(other.parent)
     line.start()
     first = live(line)
@@ -142,10 +171,19 @@ def test_over_mqtt_only_bundles_of_the_library_can_be_promoted(line: Line, other
         session = refused["session"]
         assert (refused["state"], refused["model"]) == ("refused", first)
         nothing = "no such bundle"
-        for bundle, why in {"../elsewhere": "name of a folder", "link": nothing, "none": nothing}.items():
+        for bundle, why in {
+            "../elsewhere": "name of a folder",
+            "link": nothing,
+            "loop": nothing,
+            "none": nothing,
+        }.items():
             refused = asked(line, hearing, command="promote", bundle=bundle, session=session, id="1")
             assert why in refused["detail"]
         done = asked(line, hearing, command="promote", bundle="other", session=session, id="17")
         assert (done["state"], done["id"], done["command"]) == ("done", "17", "promote")
         assert done["model"] == live(line) != first
         assert asked(line, hearing, command="rollback", session=session)["model"] == first
+        for garbage in (b" ", b"\xff\x00", b"[" * 1000, b'{"command":"promote"'):
+            sent(line, "command", garbage)
+            assert told(hearing)["state"] == "refused"
+        assert live(line) == first
