@@ -134,10 +134,7 @@ class _Run:
         """
         looked: list[tuple[Candidate, Trial]] = []
         for candidate in candidates:
-            learns = best is not None and self._budget.allows(self._to_learn(shallow(best)))
-            needed = len(self._pictures.samples) * candidate.cost + self._to_learn(
-                (shallow if learns else kept)(candidate)
-            )
+            needed = len(self._pictures.samples) * candidate.cost + self._reserved(candidate, best)
             if (looked or best) and not self._affordable(candidate.name, needed):  # the first look tells the pace
                 continue
             self._budget.expect(needed)

@@ -58,6 +58,11 @@ def doubtful(random: np.random.Generator, bad: bool) -> Gray:
     return np.clip(grain + random.normal(112 if bad else 100, 12), 0, 255).astype(np.uint8)
 
 
+def large_and_doubtful(random: np.random.Generator, bad: bool) -> Gray:
+    """Twice as wide and high, so that a larger crop shows more."""
+    return np.kron(doubtful(random, bad), np.ones((2, 2), np.uint8))
+
+
 def material(folder: Path, draw: Draw, good: int = 24, bad: int = 16) -> Dataset:
     """Two pictures to a group; three groups of ten are for the test."""
     folder.mkdir(parents=True)
@@ -188,6 +193,29 @@ def test_what_does_not_fit_the_budget_is_skipped_and_named(of_bright: tuple[Data
     assert [candidate["name"] for candidate in search["candidates"]] == ["gray, whole frame"]
     why = {skipped["name"]: skipped["why"] for skipped in search["skipped"]}
     assert "no time" in why["equalised gradient, whole frame"]
+
+
+class Paced(Budget):
+    """A second for each look, whatever it takes."""
+
+    def __init__(self, seconds: float) -> None:
+        self.at = 0.0
+        super().__init__(seconds, quiet=True, now=lambda: self.at)
+
+    def did(self, looks: float) -> None:
+        self.at += looks
+        super().did(looks)
+
+
+def test_a_larger_view_does_not_take_the_time_of_the_lesson_that_gains_most(tmp_path: Path) -> None:
+    dataset = material(tmp_path / "data", large_and_doubtful)
+
+    told = made(dataset, tmp_path / "made", Paced(210)).bundle.metrics["training"]["search"]
+
+    named = [trial["name"] for trial in told["candidates"]] + [skipped["name"] for skipped in told["skipped"]]
+    why = {skipped["name"]: skipped["why"] for skipped in told["skipped"]}
+    assert any("; layer2 to 4, " in name for name in named)
+    assert any("no time" in text and " at 96" in name for name, text in why.items())
 
 
 def test_one_defect_in_a_thousand_is_still_learnt() -> None:
