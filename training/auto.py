@@ -35,6 +35,7 @@ from training.inputs import Inputs
 from training.learn import BehindError, learn, learn_all, looks_to_learn, looks_to_learn_all, looks_to_taste, taste
 from training.look import look
 from training.make import HeldOut, Made, finish
+from training.recipes import smaller
 from training.reference import comparable_reference
 from training.search import Search, Skipped
 from training.targets import Targets, require_provable
@@ -45,7 +46,6 @@ from vision.resnet import ResNet18
 Taken = TypeVar("Taken", Candidate, Lesson)
 
 FOLDS = 4
-_SMALL = 5 / 7  # 160 of 224 pixels
 # A picture is in colour where one pixel in twenty has channels that are further apart than what JPEG makes of gray.
 _COLOUR = 20
 _COLOURED = 0.05
@@ -165,10 +165,9 @@ class _Run:
         """
         contenders: list[tuple[Lesson, Trial]] = [(kept(best[0]), best[1])]
         self._study(shallow(best[0]), contenders)
-        leader = max(contenders, key=_auroc)
-        if leader[1].mean("auroc") == 1:
-            self._skip("layer2 to 4", f"nothing is left to gain: {leader[1].name} tells all pictures apart")
-        elif self._affordable("layer2 to 4", self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))):
+        if not self._done("layer2 to 4", contenders) and self._affordable(
+            "layer2 to 4", self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))
+        ):
             pixels = self._tasted(looked)
             views = [best[0].with_pixels_of(pixels), pixels]
             lessons = [deep(view, epochs) for view in views for epochs in DEEP_EPOCHS]
@@ -179,10 +178,9 @@ class _Run:
     def _tasted(self, looked: Sequence[Candidate]) -> Candidate:
         """The candidate whose pixels teach most in a short lesson on smaller crops; time is kept for a long one."""
         long = self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))
-        tasted: list[tuple[Lesson, Trial]] = []
-        of: dict[str, Candidate] = {}
+        tasted: list[tuple[Candidate, Trial]] = []
         for candidate in looked:
-            small = round(candidate.image.size * _SMALL / 32) * 32
+            small = smaller(candidate.image.size)
             lesson = taste_of(candidate.seen_as(f"{candidate.geometry} at {small}", size=small, resize=max(small, 256)))
             needed = looks_to_taste(self._pictures, lesson)
             if not self._affordable(lesson.name, needed + long):
@@ -191,18 +189,14 @@ class _Run:
             with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
                 trial = taste(self._model, self._pictures, lesson, Path(scratch), seed=self._seed, budget=self._budget)
             self.search.trials.append(trial)
-            tasted.append((lesson, trial))
-            of[lesson.name] = candidate
-        return of[self._taken(tasted)[0].name] if tasted else looked[0]
+            tasted.append((candidate, trial))
+        return self._taken(tasted)[0] if tasted else looked[0]
 
     def _study(self, lesson: Lesson, contenders: list[tuple[Lesson, Trial]]) -> None:
         """Try one lesson, if there is time and as long as it keeps up with the best so far."""
-        _, leader = max(contenders, key=_auroc)
-        if leader.mean("auroc") == 1:
-            self._skip(lesson.name, f"nothing is left to gain: {leader.name} tells all pictures apart")
+        if self._done(lesson.name, contenders) or not self._affordable(lesson.name, self._to_learn(lesson)):
             return
-        if not self._affordable(lesson.name, self._to_learn(lesson)):
-            return
+        leader = _leader(contenders)
         self._budget.expect(self._to_learn(lesson))
         try:
             with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
@@ -220,6 +214,14 @@ class _Run:
             return
         self.search.trials.append(trial)
         contenders.append((lesson, trial))
+
+    def _done(self, name: str, contenders: Sequence[tuple[Lesson, Trial]]) -> bool:
+        """Whether nothing is left to gain by what is called `name`."""
+        leader = _leader(contenders)
+        if leader.mean("auroc") < 1:
+            return False
+        self._skip(name, f"nothing is left to gain: {leader.name} tells all pictures apart")
+        return True
 
     def _taken(self, contenders: Sequence[tuple[Taken, Trial]]) -> tuple[Taken, Trial]:
         choice = choose([trial for _, trial in contenders])
@@ -241,8 +243,8 @@ class _Run:
         return looks_to_learn(pictures, lesson) + looks_to_learn_all(pictures, lesson) + after
 
 
-def _auroc(pair: tuple[Lesson, Trial]) -> float:
-    return pair[1].mean("auroc")
+def _leader(contenders: Iterable[tuple[Lesson, Trial]]) -> Trial:
+    return max((trial for _, trial in contenders), key=lambda trial: trial.mean("auroc"))
 
 
 def _kind(sample: Sample) -> tuple[int, int, bool]:

@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspection.errors import BackendError, BundleError, DataError
-from inspection.frame import CropPixels
 from inspection.part import Label
-from training.dataset import Dataset, Sample, require_classes
+from training.dataset import Dataset, require_classes
 from training.decide import TRANSFERRED, clear_of, logit
 from training.distil import ask, distil, margins_of, prepared
 from training.evaluate import score, truth_of
 from training.export import Exported, calibration_crops, export, quantised
+from training.inputs import crops_in
 from training.make import HeldOut, Made, complete
 from training.narrow import narrowed
-from training.pictures import batches
+from training.recipes import TrainingRecipe
 from training.targets import Targets, require_provable, restored, told_targets
 from training.versus import Scored, Versus, compared, cuts, rates
 from vision.backends.onnx import OnnxBackend
@@ -159,7 +159,8 @@ def _taught(
     seed: int, seconds: float, quiet: bool,
 ) -> tuple[ResNet18, int]:  # fmt: skip
     """The student, and from how many views it has learnt."""
-    crops = _all_crops(dataset.of("train"), recipe, scratch / "crops.npy")
+    kept = crops_in(dataset.of("train"), TrainingRecipe(image=recipe), scratch / "crops")
+    crops = kept.values.reshape(-1, *kept.values.shape[2:])
     count = min(_VIEWS * len(crops), max(_MOST_VIEWS, len(crops)))
     answers = ask(
         whole, crops, recipe, count, scratch / "views.npy", seed=seed, seconds=_TEACHING * seconds, quiet=quiet
@@ -235,14 +236,3 @@ def _unseen(teacher: Bundle, dataset: Dataset) -> Margins | None:
 
 def _weights(widths: Widths) -> int:
     return sum(math.prod(shape) for shape in resnet18_shapes(widths).values())
-
-
-def _all_crops(samples: tuple[Sample, ...], recipe: Recipe, file: Path) -> CropPixels:
-    """uint8 [pictures * tiles, channels, size, size], in `file`. Raises DataError."""
-    tiles, *shape = recipe.crop_shape
-    crops = np.lib.format.open_memmap(file, "w+", np.uint8, (len(samples) * tiles, *shape))
-    done = 0
-    for some in batches(samples, recipe, _AT_ONCE):
-        crops[done : done + len(some) * tiles] = some.reshape(-1, *shape)
-        done += len(some) * tiles
-    return crops

@@ -19,7 +19,7 @@ from training.dataset import Sample
 from training.evaluate import truth_of
 from training.pictures import batches
 from training.probe import Pooled, pooled_features
-from training.recipes import TrainingRecipe, Unfreeze
+from training.recipes import TrainingRecipe, Unfreeze, smaller
 from vision.cpu import has_bf16
 from vision.recipe import Recipe
 from vision.resnet import ResNet18, normalise
@@ -31,8 +31,7 @@ _SCORED_AT_ONCE = 64
 _CROPS_AT_ONCE = 16
 # As logarithm, and in steps of 255: what a lamp loses in its life, and what an exposure time may be off.
 _GAIN, _OFFSET = 0.25, 20.0
-# Share of the epochs at the lower resolution, and the resolution: 160 of 224 pixels.
-_SMALL_UNTIL, _SMALL = 2 / 3, 5 / 7
+_SMALL_UNTIL = 2 / 3  # of the steps, at the lower resolution
 
 
 class Inputs(Protocol):
@@ -125,7 +124,7 @@ class Crops:
         """Mirrored, lit and scaled down as the recipe says; all tiles of a picture alike."""
         pictures = torch.from_numpy(np.stack([self._view(self.values[number], random) for number in chosen]))
         if self.recipe.small_first and course < _SMALL_UNTIL:
-            side = round(pictures.shape[-1] * _SMALL / 32) * 32
+            side = smaller(pictures.shape[-1])
             flat = interpolate(pictures.flatten(0, 1), size=(side, side), mode="bilinear", antialias=True)
             pictures = flat.reshape(*pictures.shape[:3], side, side)
         return pictures

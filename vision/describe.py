@@ -12,9 +12,7 @@ from inspection.frame import Pixels
 from vision.bank import build_bank_graph
 from vision.bundle import Bundle
 from vision.graph import build_graph
-from vision.session import cpu_session
-
-_AT_ONCE = 8
+from vision.session import answers, cpu_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +37,7 @@ class Describer:
         Raises BackendError where the network's answer is not finite.
         """
         crops = self._recipe.crops(pixels, bit_depth)
-        answers = [
-            self._session.run(["margin", "features"], {"crops": crops[at : at + _AT_ONCE]})
-            for at in range(0, len(crops), _AT_ONCE)
-        ]
-        margins = np.concatenate([margin for margin, _ in answers])
-        features = np.concatenate([found for _, found in answers])
+        margins, features = answers(self._session, ("margin", "features"), crops)
         if not (np.isfinite(margins).all() and np.isfinite(features).all()):
             raise BackendError("the network's answer is not finite: the bundle is broken")
         worst = int(margins.argmax())

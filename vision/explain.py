@@ -20,9 +20,8 @@ from vision.bundle import Bundle
 from vision.classifier import probability
 from vision.enhance import Image, Region, checked, eight_bits
 from vision.graph import build_graph
-from vision.session import cpu_session
+from vision.session import answers, cpu_session
 
-_AT_ONCE = 8
 _MOST_OPAQUE = 0.55
 _LINE = (255, 255, 255)
 
@@ -59,15 +58,11 @@ class Explainer:
         Raises BackendError where the network's answer is not finite.
         """
         crops = self._recipe.crops(pixels, bit_depth)
-        answers = [
-            self._session.run(["margin", "map"], {"crops": crops[at : at + _AT_ONCE]})
-            for at in range(0, len(crops), _AT_ONCE)
-        ]
-        score = float(probability(np.concatenate([margin for margin, _ in answers])).max())
+        margins, maps = answers(self._session, ("margin", "map"), crops)
+        score = float(probability(margins).max())
         if not np.isfinite(score):
             raise BackendError("the network's answer is not finite: there is nothing to explain")
-        maps = np.concatenate([found for _, found in answers])[:, 0]
-        heat = self._recipe.spread(maps, pixels.shape[1], pixels.shape[0])
+        heat = self._recipe.spread(maps[:, 0], pixels.shape[1], pixels.shape[0])
         return Explanation(score, heat, *_hottest(heat))
 
 

@@ -3,15 +3,13 @@
 import argparse
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.commands.labelled import add_data
-from daemon.commands.place import require_free
-from daemon.commands.targets import add_targets, targets
+from daemon.commands.learning import add_outcome, minutes, require_ready
+from daemon.commands.targets import targets
 from inspection import clock
-from inspection.errors import DataError
 
 if TYPE_CHECKING:
     from training.compress import Compressed
@@ -35,21 +33,17 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="so many times smaller than ResNet18 in float32 (default: 10x)",
     )
     parser.add_argument(
-        "--budget", type=_minutes, default=20.0, metavar="MINUTES", help="at most so long for learning (default: 20)"
+        "--budget", type=minutes, default=20.0, metavar="MINUTES", help="at most so long for learning (default: 20)"
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bundle (default: 0)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: one for each core)")
-    add_targets(parser)
-    parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_outcome(parser)
     parser.set_defaults(run=main)
 
 
 def main(args: argparse.Namespace) -> int:
     """Exit code 0, 1 where the target is missed, or DataError, BundleError or BackendError with what to do."""
-    if find_spec("torch") is None:
-        raise DataError("compressing needs torch: pip install 'linegate[train]'")
-    require_free(args.out, force=args.force)
+    require_ready("compressing", args.out, force=args.force)
     import torch  # noqa: PLC0415 - a line box has none
 
     from training.compress import compress  # noqa: PLC0415
@@ -102,11 +96,4 @@ def _times(text: str) -> float:
         raise argparse.ArgumentTypeError(f"'{text}' is no factor: write 10x") from error
     if not 1 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"'{text}' is not above 1: write 10x")
-    return value
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
     return value

@@ -3,13 +3,12 @@
 import argparse
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.commands.labelled import add_data
-from daemon.commands.place import require_free
-from daemon.commands.targets import add_targets, targets
+from daemon.commands.learning import add_outcome, minutes, require_ready
+from daemon.commands.targets import targets
 from inspection import clock
 from inspection.errors import DataError
 
@@ -43,7 +42,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument(
         "--budget",
-        type=_minutes,
+        type=minutes,
         default=40.0,
         metavar="MINUTES",
         help=f"for --recipe {AUTO}: skip what would take longer (default: 40)",
@@ -57,17 +56,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bundle (default: 0)")
     parser.add_argument("--epochs", type=_positive, help="at most so many passes (default: the recipe's)")
     parser.add_argument("--threads", type=_positive, default=None, help="CPU threads (default: one for each core)")
-    add_targets(parser)
-    parser.add_argument("--force", action="store_true", help="replace a bundle that is there")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    add_outcome(parser)
     parser.set_defaults(run=main)
 
 
 def main(args: argparse.Namespace) -> int:
     """Exit code 0, or DataError or BundleError with what to do."""
-    if find_spec("torch") is None:
-        raise DataError("training needs torch: pip install 'linegate[train]'")
-    require_free(args.out, force=args.force)
+    require_ready("training", args.out, force=args.force)
     import torch  # noqa: PLC0415 - a line box has none
 
     from training.dataset import load_dataset, split_dataset  # noqa: PLC0415
@@ -154,11 +149,4 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
-
-
-def _minutes(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
     return value
