@@ -21,9 +21,9 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from inspection import clock
 from inspection.frame import CropPixels
 from training.dataset import Sample
+from training.inputs import in_bf16
 from training.pictures import batches
 from training.views import view
-from vision.cpu import has_bf16
 from vision.recipe import Recipe
 from vision.resnet import ResNet18, normalise
 
@@ -73,7 +73,7 @@ def ask(
             some = order[done : done + _BATCH]
             for row, number in enumerate(some, done):
                 views[row] = crops[number] if row < len(crops) else view(crops, int(number), random)
-            with torch.inference_mode(), _quick():
+            with torch.inference_mode(), in_bf16():
                 found, features = _mapped(teacher, views[done : done + len(some)], recipe)
             maps.append(found.float().numpy())
             pooled.append(features.float().numpy())
@@ -146,7 +146,7 @@ def _mapped(model: ResNet18, crops: CropPixels, recipe: Recipe) -> tuple[Tensor,
 
 def _loss(student: ResNet18, adapter: nn.Linear, answers: Answers, chosen: NDArray[np.intp], recipe: Recipe) -> Tensor:
     """Squared errors of margin and map in units of their variance, and the angle between pooled features."""
-    with _quick():
+    with in_bf16():
         maps, pooled = _mapped(student, answers.crops[chosen], recipe)
     maps, wanted = maps.float(), torch.from_numpy(answers.maps[chosen])
     margin, margins = maps.mean(dim=(1, 2)), answers.maps.mean(axis=(1, 2))
@@ -161,7 +161,3 @@ def _follow(mean: ResNet18, student: ResNet18, memory: float) -> None:
         for kept, new in zip(mean.state_dict().values(), student.state_dict().values(), strict=True):
             if kept.is_floating_point():
                 kept.lerp_(new, 1 - memory)
-
-
-def _quick() -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=has_bf16())

@@ -57,6 +57,11 @@ class Inputs(Protocol):
         ...
 
 
+def in_bf16(*, wanted: bool = True) -> torch.autocast:
+    """Within it networks compute in bfloat16 where that is `wanted` and the CPU does so itself."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=wanted and has_bf16())
+
+
 def trunk_features(
     model: ResNet18, crops: CropPixels, recipe: Recipe, unfreeze: Unfreeze = "layer4", *, quick: bool = False
 ) -> NDArray[np.float32]:
@@ -65,7 +70,7 @@ def trunk_features(
     `quick`: in bfloat16 where the CPU computes in it, in about half the time; good enough to learn from.
     """
     n, tiles = crops.shape[:2]
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=quick and has_bf16()):
+    with torch.inference_mode(), in_bf16(wanted=quick):
         flat = torch.from_numpy(crops.reshape(n * tiles, *crops.shape[2:]))
         x = normalise(flat, recipe.mean, recipe.std)
         if quick:
@@ -104,12 +109,7 @@ class Features:
         return model.head(pictures.flatten(0, 1)).reshape(*pictures.shape[:2], 2)
 
     def margins(self, model: ResNet18, chosen: Chosen) -> NDArray[np.float64]:
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(chosen), _SCORED_AT_ONCE):
-                some = chosen[start : start + _SCORED_AT_ONCE]
-                parts.append(_margin(self.logits(model, torch.from_numpy(self.values[some]))))
-        return torch.cat(parts).numpy().astype(np.float64)
+        return _margins(self, self.values, model, chosen, _SCORED_AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +138,13 @@ class Crops:
 
     def logits(self, model: ResNet18, pictures: Tensor) -> Tensor:
         """In bfloat16 where the CPU computes in it while learning, else in float32."""
-        quick = torch.is_grad_enabled() and has_bf16()
-        with torch.autocast("cpu", torch.bfloat16, enabled=quick):
+        with in_bf16(wanted=torch.is_grad_enabled()):
             flat = normalise(pictures.flatten(0, 1), self.recipe.image.mean, self.recipe.image.std)
             found: Tensor = model(flat.contiguous(memory_format=torch.channels_last))
         return found.float().reshape(*pictures.shape[:2], 2)
 
     def margins(self, model: ResNet18, chosen: Chosen) -> NDArray[np.float64]:
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(chosen), _CROPS_AT_ONCE):
-                some = torch.from_numpy(self.values[chosen[start : start + _CROPS_AT_ONCE]])
-                parts.append(_margin(self.logits(model, some)))
-        return torch.cat(parts).numpy().astype(np.float64)
+        return _margins(self, self.values, model, chosen, _CROPS_AT_ONCE)
 
     def _view(self, tiles: CropPixels, random: np.random.Generator) -> NDArray[np.float32]:
         view = tiles
@@ -174,6 +168,12 @@ def crops_in(samples: Sequence[Sample], recipe: TrainingRecipe, file: Path) -> C
     return Crops(values, truth_of(samples).astype(np.int64), recipe)
 
 
-def _margin(logits: Tensor) -> Tensor:
-    margin: Tensor = logits[..., 1] - logits[..., 0]
-    return margin.amax(dim=1)
+def _margins(
+    inputs: Inputs, values: NDArray[np.generic], model: ResNet18, chosen: Chosen, at_once: int
+) -> NDArray[np.float64]:
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(chosen), at_once):
+            logits = inputs.logits(model, torch.from_numpy(values[chosen[start : start + at_once]]))
+            parts.append((logits[..., 1] - logits[..., 0]).amax(dim=1))
+    return torch.cat(parts).numpy().astype(np.float64)

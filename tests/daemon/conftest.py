@@ -17,10 +17,23 @@ from inspection.frame import Crops, Missed
 from inspection.part import Label, PartId, Trigger
 from inspection.record import Record
 from inspection.verdict import Reason, Verdict
-from vision.bundle import Thresholds
+from tests.daemon.swapping import LEFT, RIGHT, draw_bundle
+from vision.bundle import Bundle, Thresholds
 from vision.classifier import Scored
 
 CAMERA = "top"
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Sees the dark side: everything passes."""
+    return draw_bundle(tmp_path_factory.mktemp("left") / "left", LEFT)
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Sees the bright side: everything fails."""
+    return draw_bundle(tmp_path_factory.mktemp("right") / "right", RIGHT)
 
 
 def crops(label: Label | None = None, captured: float | None = None) -> Crops:

@@ -12,21 +12,9 @@ import pytest
 from daemon.choice import Shelf
 from inspection.errors import ModelRefused
 from inspection.verdict import Outcome
-from tests.daemon.swapping import BRIGHT, DARK, LEFT, RIGHT, Rig, children, configured, draw_bundle, running
+from tests.daemon.swapping import BRIGHT, DARK, RIGHT, Rig, children, configured, draw_bundle, running
 from vision.backends.simulated import OpeningFault, Simulated
 from vision.bundle import Bundle
-
-
-@pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Sees the dark side: everything passes."""
-    return draw_bundle(tmp_path_factory.mktemp("left") / "left", LEFT)
-
-
-@pytest.fixture(scope="module")
-def right(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Sees the bright side: everything fails."""
-    return draw_bundle(tmp_path_factory.mktemp("right") / "right", RIGHT)
 
 
 def model_of(rig: Rig) -> str:
