@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from inspection.errors import BackendError, BundleError, DataError
 from inspection.part import Label
 from training.dataset import Dataset, require_classes
 from training.decide import TRANSFERRED, clear_of, logit
-from training.distil import ask, distil, margins_of, prepared
+from training.distil import ask, distil, margins_of
 from training.evaluate import score, truth_of
 from training.export import Exported, calibration_crops, export, quantised
-from training.inputs import crops_in
+from training.inputs import crops_in, network_input
 from training.make import HeldOut, Made, complete
 from training.narrow import narrowed
 from training.recipes import TrainingRecipe
@@ -159,13 +160,13 @@ def _taught(
     seed: int, seconds: float, quiet: bool,
 ) -> tuple[ResNet18, int]:  # fmt: skip
     """The student, and from how many views it has learnt."""
-    kept = crops_in(dataset.of("train"), TrainingRecipe(image=recipe), scratch / "crops")
+    kept = crops_in(dataset.of("train"), TrainingRecipe(image=recipe), scratch / "crops", quiet=quiet)
     crops = kept.values.reshape(-1, *kept.values.shape[2:])
     count = min(_VIEWS * len(crops), max(_MOST_VIEWS, len(crops)))
     answers = ask(
         whole, crops, recipe, count, scratch / "views.npy", seed=seed, seconds=_TEACHING * seconds, quiet=quiet
     )
-    fitted = prepared(answers.crops[: max(_FITTED_ON // recipe.size**2, 1)], recipe)
+    fitted = network_input(torch.from_numpy(answers.crops[: max(_FITTED_ON // recipe.size**2, 1)]), recipe)
     narrow = narrowed(whole, widths, fitted)
     rest = (1 - _TEACHING) * seconds
     return distil(narrow, answers, recipe, _PASSES, seed=seed, seconds=rest, quiet=quiet), len(answers.maps)

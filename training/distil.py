@@ -21,11 +21,11 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from inspection import clock
 from inspection.frame import CropPixels
 from training.dataset import Sample
-from training.inputs import in_bf16
+from training.inputs import in_bf16, network_input
 from training.pictures import batches
-from training.views import view
+from training.views import mixed_view
 from vision.recipe import Recipe
-from vision.resnet import ResNet18, normalise
+from vision.resnet import ResNet18
 
 _BATCH = 32
 _PICTURES_AT_ONCE = 8
@@ -72,7 +72,7 @@ def ask(
         while done < count and (not done or clock.monotonic() - began < seconds):
             some = order[done : done + _BATCH]
             for row, number in enumerate(some, done):
-                views[row] = crops[number] if row < len(crops) else view(crops, int(number), random)
+                views[row] = crops[number] if row < len(crops) else mixed_view(crops, int(number), random)
             with torch.inference_mode(), in_bf16():
                 found, features = _mapped(teacher, views[done : done + len(some)], recipe)
             maps.append(found.float().numpy())
@@ -131,15 +131,9 @@ def margins_of(
     return torch.cat(found).numpy().astype(np.float64)
 
 
-def prepared(crops: CropPixels, recipe: Recipe) -> Tensor:
-    """Crops uint8 [n, channels, size, size] as the network's input."""
-    x = normalise(torch.from_numpy(np.array(crops)), recipe.mean, recipe.std)
-    return x.contiguous(memory_format=torch.channels_last)
-
-
 def _mapped(model: ResNet18, crops: CropPixels, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Maps [n, rows, columns], with the margins as their means, and pooled features [n, channels]."""
-    places = model.layer4(model.trunk(prepared(crops, recipe)))
+    places = model.layer4(model.trunk(network_input(torch.from_numpy(crops), recipe)))
     weight, bias = model.fc.weight[1] - model.fc.weight[0], model.fc.bias[1] - model.fc.bias[0]
     return torch.einsum("nchw,c->nhw", places, weight) + bias, places.mean(dim=(2, 3))
 

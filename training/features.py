@@ -29,7 +29,7 @@ def inputs_of(
 ) -> Inputs:
     """What the recipe learns from: crops where layer2 is to learn, else `features_of`. Raises DataError."""
     if recipe.unfreeze == "layer2":
-        return crops_in(samples, recipe, file)
+        return crops_in(samples, recipe, file, quiet=quiet)
     return features_of(model, samples, recipe, file, quick=quick, quiet=quiet)
 
 

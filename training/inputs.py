@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from inspection.frame import CropPixels
 from training.dataset import Sample
@@ -20,6 +21,7 @@ from training.evaluate import truth_of
 from training.pictures import batches
 from training.probe import Pooled, pooled_features
 from training.recipes import TrainingRecipe, Unfreeze, smaller
+from training.views import view
 from vision.cpu import has_bf16
 from vision.recipe import Recipe
 from vision.resnet import ResNet18, normalise
@@ -29,8 +31,6 @@ Chosen = NDArray[np.intp]
 _SCORED_AT_ONCE = 64
 # Crops take their activations of every layer along.
 _CROPS_AT_ONCE = 16
-# As logarithm, and in steps of 255: what a lamp loses in its life, and what an exposure time may be off.
-_GAIN, _OFFSET = 0.25, 20.0
 _SMALL_UNTIL = 2 / 3  # of the steps, at the lower resolution
 
 
@@ -62,6 +62,11 @@ def in_bf16(*, wanted: bool = True) -> torch.autocast:
     return torch.autocast("cpu", torch.bfloat16, enabled=wanted and has_bf16())
 
 
+def network_input(crops: Tensor, recipe: Recipe) -> Tensor:
+    """Crops [n, channels, size, size] of 0 to 255 as what the network gets, in the memory order that is quick here."""
+    return normalise(crops, recipe.mean, recipe.std).contiguous(memory_format=torch.channels_last)
+
+
 def trunk_features(
     model: ResNet18, crops: CropPixels, recipe: Recipe, unfreeze: Unfreeze = "layer4", *, quick: bool = False
 ) -> NDArray[np.float32]:
@@ -72,9 +77,7 @@ def trunk_features(
     n, tiles = crops.shape[:2]
     with torch.inference_mode(), in_bf16(wanted=quick):
         flat = torch.from_numpy(crops.reshape(n * tiles, *crops.shape[2:]))
-        x = normalise(flat, recipe.mean, recipe.std)
-        if quick:
-            x = x.contiguous(memory_format=torch.channels_last)
+        x = network_input(flat, recipe) if quick else normalise(flat, recipe.mean, recipe.std)
         found = model.trunk(x) if unfreeze == "layer4" else model.short_trunk(x)
         values: NDArray[np.float32] = found.float().contiguous().numpy()
     return values.reshape(n, tiles, *values.shape[1:])
@@ -121,8 +124,8 @@ class Crops:
     recipe: TrainingRecipe
 
     def drawn(self, chosen: Chosen, random: np.random.Generator, course: float) -> Tensor:
-        """Mirrored, lit and scaled down as the recipe says; all tiles of a picture alike."""
-        pictures = torch.from_numpy(np.stack([self._view(self.values[number], random) for number in chosen]))
+        """Mirrored, drawn anew and scaled down as the recipe says, as float32."""
+        pictures = torch.from_numpy(np.stack([self._drawn(self.values[number], random) for number in chosen])).float()
         if self.recipe.small_first and course < _SMALL_UNTIL:
             side = smaller(pictures.shape[-1])
             flat = interpolate(pictures.flatten(0, 1), size=(side, side), mode="bilinear", antialias=True)
@@ -139,32 +142,29 @@ class Crops:
     def logits(self, model: ResNet18, pictures: Tensor) -> Tensor:
         """In bfloat16 where the CPU computes in it while learning, else in float32."""
         with in_bf16(wanted=torch.is_grad_enabled()):
-            flat = normalise(pictures.flatten(0, 1), self.recipe.image.mean, self.recipe.image.std)
-            found: Tensor = model(flat.contiguous(memory_format=torch.channels_last))
+            found: Tensor = model(network_input(pictures.flatten(0, 1), self.recipe.image))
         return found.float().reshape(*pictures.shape[:2], 2)
 
     def margins(self, model: ResNet18, chosen: Chosen) -> NDArray[np.float64]:
         return _margins(self, self.values, model, chosen, _CROPS_AT_ONCE)
 
-    def _view(self, tiles: CropPixels, random: np.random.Generator) -> NDArray[np.float32]:
-        view = tiles
-        if self.recipe.flips:
-            rows, columns = random.choice((1, -1), 2)
-            view = view[..., ::rows, ::columns]
-        lit = view.astype(np.float32)
-        if self.recipe.light:
-            gain, offset = np.exp(random.uniform(-_GAIN, _GAIN)), random.uniform(-_OFFSET, _OFFSET)
-            lit = np.clip(lit * np.float32(gain) + np.float32(offset), 0, 255)
-        return np.ascontiguousarray(lit)
+    def _drawn(self, tiles: CropPixels, random: np.random.Generator) -> CropPixels:
+        """Each tile by itself in a view; all of them mirrored alike."""
+        if self.recipe.views:
+            return np.stack([view(tile, random) for tile in tiles])
+        rows, columns = random.choice((1, -1), 2) if self.recipe.flips else (1, 1)
+        return tiles[..., ::rows, ::columns]
 
 
-def crops_in(samples: Sequence[Sample], recipe: TrainingRecipe, file: Path) -> Crops:
+def crops_in(samples: Sequence[Sample], recipe: TrainingRecipe, file: Path, *, quiet: bool = False) -> Crops:
     """The crops of all pictures, kept in `file`. Raises DataError."""
     values = np.lib.format.open_memmap(file, "w+", np.uint8, (len(samples), *recipe.image.crop_shape))
-    done = 0
-    for crops in batches(samples, recipe.image, _CROPS_AT_ONCE):
-        values[done : done + len(crops)] = crops
-        done += len(crops)
+    done = 0  # a disabled bar counts nothing
+    with tqdm(total=len(samples), desc="crops", unit="picture", disable=quiet) as bar:
+        for crops in batches(samples, recipe.image, _CROPS_AT_ONCE):
+            values[done : done + len(crops)] = crops
+            done += len(crops)
+            bar.update(len(crops))
     return Crops(values, truth_of(samples).astype(np.int64), recipe)
 
 

@@ -1,7 +1,7 @@
-"""Other pictures made of crops, on which one network can ask another: the answer is the label, whatever is shown.
+"""Other pictures made of crops, so that a network sees more than there are. They stay near to what the line shows.
 
-They stay near to what the line shows. Half of them mix two pictures, so that what is defective appears in other places
-and in all degrees.
+One that shows a single picture has its label. One that mixes two, so that what is defective appears in other places and
+in all degrees, is for a network to ask another: the answer is the label, whatever is shown.
 """
 
 import cv2
@@ -17,8 +17,13 @@ _GAIN, _OFFSET = 0.2, 16.0
 _MIXED, _PASTED, _BLURRED, _CUT = 0.25, 0.25, 0.2, 0.2
 
 
-def view(crops: CropPixels, number: int, random: np.random.Generator) -> Picture:
-    """One view of crop `number`, uint8 [channels, size, size], of `crops` [n, channels, size, size]."""
+def view(crop: CropPixels, random: np.random.Generator) -> Picture:
+    """The crop, uint8 [channels, size, size], mirrored, moved, lit anew, perhaps blurred or covered in part."""
+    return _seen(_moved(crop, random), random)
+
+
+def mixed_view(crops: CropPixels, number: int, random: np.random.Generator) -> Picture:
+    """A view of crop `number` of `crops`, uint8 [n, channels, size, size], half of the time mixed with another one."""
     picture = _moved(crops[number], random)
     chance = random.random()
     if chance < _MIXED + _PASTED:
@@ -29,6 +34,11 @@ def view(crops: CropPixels, number: int, random: np.random.Generator) -> Picture
         else:
             rows, columns = _window(picture, random)
             picture[rows, columns] = other[rows, columns]
+    return _seen(picture, random)
+
+
+def _seen(picture: Picture, random: np.random.Generator) -> Picture:
+    """uint8 [size, size, channels] to [channels, size, size], as another day's camera and light may show it."""
     if random.random() < _CUT:
         rows, columns = _window(picture, random, most=0.4)
         picture[rows, columns] = picture.mean(axis=(0, 1))

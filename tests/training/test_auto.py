@@ -30,9 +30,7 @@ from vision.recipe import Recipe
 IMAGENET = Path(__file__).parents[2] / "models" / "imagenet-resnet18" / "resnet18-imagenet.safetensors"
 SIDE = 64
 PLAIN = Recipe(geometry="squash", enhance="none", size=SIDE)
-DEEP = TrainingRecipe(
-    image=PLAIN, unfreeze="layer2", loss="cross_entropy", epochs=2, flips=True, light=True, small_first=True
-)
+DEEP = TrainingRecipe(image=PLAIN, unfreeze="layer2", loss="cross_entropy", epochs=2, views=True, small_first=True)
 Gray = NDArray[np.uint8]
 Draw = Callable[[np.random.Generator, bool], Gray]
 
@@ -311,8 +309,8 @@ def test_crops_are_learnt_from_in_many_views_and_judged_as_they_are(
     assert np.array_equal(judged.numpy(), crops.values)
 
 
-def test_light_needs_pixels_and_says_so(tmp_path: Path) -> None:
-    (tmp_path / "mine.json").write_text('{"light": true}')
+def test_views_need_pixels_and_say_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"views": true}')
 
     with pytest.raises(DataError, match="unfreeze: layer2"):
         training_recipe(str(tmp_path / "mine.json"))

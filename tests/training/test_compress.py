@@ -21,8 +21,9 @@ from inspection.part import Label
 from training.compress import LADDER, compress, widths_for
 from training.dataset import Dataset
 from training.decide import TRANSFERRED
-from training.distil import ask, distil, margins_of, prepared
+from training.distil import ask, distil, margins_of
 from training.evaluate import truth_of
+from training.inputs import network_input
 from training.make import Made
 from training.narrow import narrowed, spanning
 from training.pictures import crops_of
@@ -30,7 +31,7 @@ from training.ranges import Clipping, Sampled, Step
 from training.rechoose import rechoose, rechoose_stored
 from training.targets import ScoredSplit, Targets, group_numbers
 from training.versus import Compared, Scored, Versus, compared, cuts
-from training.views import view
+from training.views import mixed_view
 from vision.backends.choose import open_backend
 from vision.bundle import Bundle, Thresholds, load_bundle
 from vision.recipe import Recipe
@@ -185,7 +186,7 @@ def test_fewer_channels_begin_close_to_the_whole_network(trained: Made, data: Da
     whole = build_resnet18(trained.bundle.tensors())
     crops = np.concatenate([crops_of(sample, RECIPE) for sample in data.of("train")])
     views = ask(whole, crops, RECIPE, 96, tmp_path / "views.npy", seed=0, seconds=600, quiet=True).crops
-    begun = narrowed(whole, (24, 48, 96, 192), prepared(views, RECIPE))
+    begun = narrowed(whole, (24, 48, 96, 192), network_input(torch.from_numpy(views), RECIPE))
     found, wanted = (margins_of(model, data.of("test"), RECIPE, quiet=True) for model in (begun, whole))
     assert np.square(found - wanted).mean() < 0.3 * wanted.var()
 
@@ -208,7 +209,7 @@ def test_a_student_comes_closer_to_its_teachers_answers_by_learning(trained: Mad
 
     def error(model: ResNet18) -> float:
         with torch.inference_mode():
-            logits = model(prepared(answers.crops, RECIPE)).numpy()
+            logits = model(network_input(torch.from_numpy(answers.crops), RECIPE)).numpy()
         return float(np.square(logits[:, 1] - logits[:, 0] - answers.maps.mean(axis=(1, 2))).mean())
 
     before = error(drawn)
@@ -222,14 +223,14 @@ def test_learning_ends_with_its_time(trained: Made, tmp_path: Path) -> None:
     crops = np.zeros((8, 1, 64, 64), np.uint8)
     answers = ask(whole, crops, RECIPE, 1000, tmp_path / "views.npy", seed=0, seconds=1e-9, quiet=True)
     assert len(answers.crops) == len(answers.maps) == 32
-    narrow = narrowed(whole, LADDER[2], prepared(crops, RECIPE))
+    narrow = narrowed(whole, LADDER[2], network_input(torch.from_numpy(crops), RECIPE))
     distil(narrow, answers, RECIPE, 1000, seed=0, seconds=1e-9, quiet=True)
 
 
 def test_views_differ_and_keep_shape_and_kind() -> None:
     crops = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32), np.uint8)
     random = np.random.default_rng(1)
-    views = [view(crops, number % 4, random) for number in range(60)]
+    views = [mixed_view(crops, number % 4, random) for number in range(60)]
     assert {(seen.shape, seen.dtype.name) for seen in views} == {((3, 32, 32), "uint8")}
     assert len({seen.tobytes() for seen in views}) == 60
 
