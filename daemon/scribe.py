@@ -14,7 +14,8 @@ class Scribe(logging.Handler):
     """A thread writes to `fd`; what is more than it can hold is lost, and a line tells how much that was.
 
     A pipe whose reader has stopped, or a journal that is stuck, holds up whoever writes to it: here that is nobody but
-    the thread.
+    the thread. Not logging's QueueListener: at the end of the process that waits for such a pipe without limit, and of
+    lines that did not fit nobody can tell how many they were.
     """
 
     def __init__(self, fd: int, *, most_lines: int = MOST_LINES) -> None:
