@@ -156,14 +156,15 @@ class _Run:
             for reserved in (deepest, 0.0):
                 if self._budget.allows(self._to_learn(shallow(best)) + reserved):
                     return self._to_learn(shallow(candidate)) + reserved
-        return self._to_learn(kept(candidate))
+        return self._to_finish(kept(candidate))
 
     def _learn(self, best: tuple[Candidate, Trial], looked: Sequence[Candidate]) -> tuple[Lesson, Trial]:
         """The probe of `best`, its layer4, and the whole network from the pixels that it learns from best.
 
         `looked` are whole frames: where edges tell the frozen network most, the plain picture may teach it more.
         """
-        contenders: list[tuple[Lesson, Trial]] = [(kept(best[0]), best[1])]
+        probe = kept(best[0])
+        contenders = [(probe, self._learnt(probe, best[1]) if self._budget.allows(self._to_learn(probe)) else best[1])]
         self._study(shallow(best[0]), contenders)
         if not self._done("layer2 to 4", contenders) and self._affordable(
             "layer2 to 4", self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))
@@ -196,24 +197,19 @@ class _Run:
         """Try one lesson, if there is time and as long as it keeps up with the best so far."""
         if self._done(lesson.name, contenders) or not self._affordable(lesson.name, self._to_learn(lesson)):
             return
-        leader = _leader(contenders)
-        self._budget.expect(self._to_learn(lesson))
         try:
-            with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
-                trial = learn(
-                    self._model,
-                    self._pictures,
-                    lesson,
-                    Path(scratch),
-                    rival=leader,
-                    seed=self._seed,
-                    budget=self._budget,
-                )
+            contenders.append((lesson, self._learnt(lesson, _leader(contenders))))
         except BehindError as error:
             self._skip(lesson.name, str(error))
-            return
+
+    def _learnt(self, lesson: Lesson, rival: Trial) -> Trial:
+        self._budget.expect(self._to_learn(lesson))
+        with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
+            trial = learn(
+                self._model, self._pictures, lesson, Path(scratch), rival=rival, seed=self._seed, budget=self._budget
+            )
         self.search.trials.append(trial)
-        contenders.append((lesson, trial))
+        return trial
 
     def _done(self, name: str, contenders: Sequence[tuple[Lesson, Trial]]) -> bool:
         """Whether nothing is left to gain by what is called `name`."""
@@ -238,9 +234,12 @@ class _Run:
         self.search.skipped.append(Skipped(name, why))
 
     def _to_learn(self, lesson: Lesson) -> float:
-        """In folds, then from all, and what is to be done then."""
-        pictures, after = self._pictures, self._after * lesson.candidate.cost
-        return looks_to_learn(pictures, lesson) + looks_to_learn_all(pictures, lesson) + after
+        """In folds, then what is left to do."""
+        return looks_to_learn(self._pictures, lesson) + self._to_finish(lesson)
+
+    def _to_finish(self, lesson: Lesson) -> float:
+        """To learn from all folds, and to score `val` and `test`."""
+        return looks_to_learn_all(self._pictures, lesson) + self._after * lesson.candidate.cost
 
 
 def _leader(contenders: Iterable[tuple[Lesson, Trial]]) -> Trial:

@@ -168,6 +168,14 @@ def crops_in(samples: Sequence[Sample], recipe: TrainingRecipe, file: Path, *, q
     return Crops(values, truth_of(samples).astype(np.int64), recipe)
 
 
+def views_in(samples: Sequence[Sample], recipe: TrainingRecipe, file: Path, *, seed: int) -> Crops:
+    """One view of each crop, drawn by `seed`, kept in `file`: to judge what changes disturb. Raises DataError."""
+    crops, random = crops_in(samples, recipe, file, quiet=True), np.random.default_rng(seed)
+    for tiles in crops.values:
+        tiles[...] = [view(tile, random) for tile in tiles]
+    return crops
+
+
 def _margins(
     inputs: Inputs, values: NDArray[np.generic], model: ResNet18, chosen: Chosen, at_once: int
 ) -> NDArray[np.float64]:

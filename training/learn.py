@@ -16,7 +16,7 @@ from training.candidates import CROP, Lesson
 from training.features import FLIPS, inputs_of
 from training.fit import learning
 from training.folds import Folded
-from training.inputs import Inputs
+from training.inputs import Inputs, views_in
 from training.probe import Pooled, fit_probe, mean_probe
 from training.trials import Trial, scored_fold
 from vision.resnet import ResNet18
@@ -82,16 +82,21 @@ def learn(
     budget.doing(lesson.name)
     before = budget.spent
     course = _begun(backbone, pictures, lesson, scratch, seed=seed, budget=budget)
+    views = views_in(pictures.samples, lesson.recipe, scratch / "views", seed=seed)
     held_out = np.empty(len(pictures.samples))
-    scores = []
+    scores, changed = [], []
     for others, own in pictures.splits():
-        held_out[own] = course.inputs.margins(course.taught(others), own)
+        model = course.taught(others)
+        held_out[own] = course.inputs.margins(model, own)
         scores.append(scored_fold(held_out[own], pictures.truth[own]))
+        changed.append(scored_fold(views.margins(model, own), pictures.truth[own]).auroc)
+        budget.did(_looks_at_views(len(own), lesson))
         if len(scores) == _BEFORE_GIVING_UP < pictures.count:
             gaps = [b.auroc - a.auroc for a, b in zip(scores, rival.folds, strict=False)]
             if min(gaps) > 0:
                 raise BehindError(f"behind {rival.name} on each of {len(gaps)} folds, by {np.mean(gaps):.3f} of AUROC")
-    return Trial(lesson.name, lesson.candidate.cost, budget.spent - before, tuple(scores), held_out)
+    seconds = budget.spent - before
+    return Trial(lesson.name, lesson.candidate.cost, seconds, tuple(scores), held_out, tuple(changed))
 
 
 def taste(backbone: ResNet18, pictures: Folded, lesson: Lesson, scratch: Path, *, seed: int, budget: Budget) -> Trial:
@@ -123,10 +128,9 @@ def learn_all(model: ResNet18, pictures: Folded, lesson: Lesson, scratch: Path, 
 
 
 def looks_to_learn(pictures: Folded, lesson: Lesson) -> float:
-    """What `learn` takes; nothing where the lesson keeps the probe, which looking has fitted already."""
-    if lesson.recipe.epochs == 0:
-        return 0.0
-    return (pictures.count - 1) * _looks_of_all(pictures, lesson) + _looks_once(pictures, lesson)
+    """What `learn` takes."""
+    steps = (pictures.count - 1) * _looks_of_all(pictures, lesson)
+    return steps + _looks_once(pictures, lesson) + _looks_at_views(len(pictures.samples), lesson)
 
 
 def looks_to_taste(pictures: Folded, lesson: Lesson) -> float:
@@ -147,6 +151,10 @@ def _begun(
     pooled = inputs.pooled(backbone)
     budget.did(_looks_once(pictures, lesson))
     return _Course(backbone, inputs, pooled, lesson, seed, budget)
+
+
+def _looks_at_views(count: int, lesson: Lesson) -> float:
+    return count * lesson.candidate.cost * _FLOAT32
 
 
 def _looks_of_all(pictures: Folded, lesson: Lesson) -> float:

@@ -110,11 +110,12 @@ def search_lines(search: Search) -> list[str]:
     """Every candidate with mean and spread over the folds, what was skipped, and why the winner won."""
     lines = [
         f"recipes compared on {search.folds} folds of train and val, no group in two of them: mean and spread",
-        f"  {'':58}{'AUROC':>16}{'recall at 1 %':>16}{'escape+overkill':>18}{'crops':>7}{'s':>6}",
+        f"  {'':58}{'AUROC':>16}{'recall at 1 %':>16}{'escape+overkill':>18}{'changed':>9}{'crops':>7}{'s':>6}",
     ]
     for trial in search.trials:
         measures = [f"{trial.mean(name):.3f} +- {trial.spread(name):.3f}" for name in ("auroc", "recall", "errors")]
-        row = f"{measures[0]:>16}{measures[1]:>16}{measures[2]:>18}{trial.cost:>7.2g}{trial.seconds:>6.0f}"
+        changed = f"{sum(trial.changed) / len(trial.changed):.3f}" if trial.changed else ""
+        row = f"{measures[0]:>16}{measures[1]:>16}{measures[2]:>18}{changed:>9}{trial.cost:>7.2g}{trial.seconds:>6.0f}"
         lines.append(f"  {trial.name:58}{row}")
     lines += [f"  {skipped.name}: skipped: {skipped.why}" for skipped in search.skipped]
     lines += [f"  taken: {choice.trial.name}: {choice.why}" for choice in search.choices]

@@ -18,7 +18,7 @@ from training.dataset import COLUMNS, Dataset, load_dataset
 from training.evaluate import evaluate
 from training.features import FLIPS, features_of, inputs_of
 from training.fit import learning
-from training.inputs import Features, crops_in
+from training.inputs import Features, crops_in, views_in
 from training.make import Made, make_bundle
 from training.probe import fit_probe
 from training.recipes import TrainingRecipe, training_recipe
@@ -126,6 +126,7 @@ def test_the_bundle_tells_every_candidate_and_why_the_winner_won(of_bright: tupl
     assert by_name["gray, whole frame"]["auroc"]["mean"] > by_name["equalised gradient, whole frame"]["auroc"]["mean"]
     assert len(by_name["gray, whole frame"]["recall"]["folds"]) == 4
     assert told["choices"][-1]["name"].startswith(("gray, ", "gray, equalised"))
+    assert len(by_name[told["choices"][-1]["name"]]["changed"]["folds"]) == 4
     assert told["choices"][-1]["why"]
 
 
@@ -307,6 +308,17 @@ def test_crops_are_learnt_from_in_many_views_and_judged_as_they_are(
     assert len({float(views.mean()) for views in early}) == 4
     assert late.shape == judged.shape == (2, 1, 1, SIDE, SIDE)
     assert np.array_equal(judged.numpy(), crops.values)
+
+
+def test_changed_pictures_are_the_same_for_every_lesson(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
+    dataset, _ = of_bright
+    plain = crops_in(dataset.samples[:3], DEEP, tmp_path / "plain")
+
+    first = views_in(dataset.samples[:3], DEEP, tmp_path / "first", seed=0)
+    again = views_in(dataset.samples[:3], DEEP.plain(), tmp_path / "again", seed=0)
+
+    assert np.array_equal(first.values, again.values)
+    assert all((one != other).any() for one, other in zip(first.values, plain.values, strict=True))
 
 
 def test_views_need_pixels_and_say_so(tmp_path: Path) -> None:
