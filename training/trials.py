@@ -34,7 +34,7 @@ class Trial:
 
     `seconds` is what the trial itself took. `margins`, float64 [pictures], are each of the fold model that did not see
     the picture. `changed`, where it was measured, is the AUROC of each fold on one view of each picture (see
-    `training.views`): what is left when a part lies a little elsewhere in another light.
+    `training.views`): what is left when a part lies a little elsewhere in another light. It is told, and has no say.
     """
 
     name: str
@@ -92,25 +92,16 @@ def scored_fold(margins: Numbers, truth: Truth) -> FoldScores:
 
 
 def choose(trials: Sequence[Trial]) -> Choice:
-    """The cheapest of those that the best one does not beat by more than a standard error.
+    """The cheapest of those that the best one does not beat by more than a standard error; the better of equal cost.
 
-    Of equal cost, the one that changed pictures disturb least, where that was measured of all; else the better one.
     The rule of one standard error: Breiman, Friedman, Olshen, Stone: Classification and Regression Trees, 1984,
     chapter 3.4. The error is that of the difference fold by fold: a fold that is hard is hard for both.
     """
     best = max(trials, key=lambda trial: trial.mean("auroc"))
     level = [trial for trial in trials if _level(trial, best)]
-    cheapest = min(trial.cost for trial in level)
-    equal = [trial for trial in level if trial.cost == cheapest]
-    by_views = all(trial.changed for trial in equal)
-    taken = max(equal, key=lambda trial: (np.mean(trial.changed) if by_views else 0.0, trial.mean("auroc")))
-    gap, error = taken.behind(best)
-    if taken is not best and taken.cost == best.cost:
-        why = (
-            f"it is level with {best.name}, {gap:.4f} of AUROC behind within the standard error of {error:.4f}, and"
-            f" {np.mean(taken.changed):.3f} on changed pictures where that one has {np.mean(best.changed):.3f}"
-        )
-    elif taken is not best:
+    taken = min(level, key=lambda trial: (trial.cost, -trial.mean("auroc")))
+    if taken is not best:
+        gap, error = taken.behind(best)
         why = (
             f"it costs {taken.cost:.2g} crops a part where the best on the folds, {best.name}, costs {best.cost:.2g},"
             f" and is behind by {gap:.4f} of AUROC, within the standard error of {error:.4f}"
