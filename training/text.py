@@ -114,7 +114,7 @@ def search_lines(search: Search) -> list[str]:
     ]
     for trial in search.trials:
         measures = [f"{trial.mean(name):.3f} +- {trial.spread(name):.3f}" for name in ("auroc", "recall", "errors")]
-        changed = f"{sum(trial.changed) / len(trial.changed):.3f}" if trial.changed else ""
+        changed = f"{trial.mean_changed:.3f}" if trial.changed else ""
         row = f"{measures[0]:>16}{measures[1]:>16}{measures[2]:>18}{changed:>9}{trial.cost:>7.2g}{trial.seconds:>6.0f}"
         lines.append(f"  {trial.name:58}{row}")
     lines += [f"  {skipped.name}: skipped: {skipped.why}" for skipped in search.skipped]

@@ -48,6 +48,11 @@ class Trial:
         """Over the folds; `measure` is one of FoldScores's."""
         return float(np.mean([getattr(fold, measure) for fold in self.folds]))
 
+    @property
+    def mean_changed(self) -> float:
+        """Over the folds of `changed`, where it was measured."""
+        return float(np.mean(self.changed))
+
     def spread(self, measure: str) -> float:
         """Standard deviation over the folds."""
         return float(np.std([getattr(fold, measure) for fold in self.folds], ddof=1))
@@ -66,7 +71,7 @@ class Trial:
             }
             for name in FoldScores.__slots__
         }
-        views = {"changed": {"mean": float(np.mean(self.changed)), "folds": list(self.changed)}} if self.changed else {}
+        views = {"changed": {"mean": self.mean_changed, "folds": list(self.changed)}} if self.changed else {}
         return {"name": self.name, "cost": self.cost, **measures, **views}
 
 
