@@ -21,6 +21,7 @@ from inspection.errors import BackendError, BundleError, DataError
 from inspection.part import Label
 from training.dataset import Dataset, require_classes
 from training.decide import TRANSFERRED, clear_of, logit
+from training.device import CPU
 from training.distil import ask, distil, margins_of
 from training.evaluate import score, truth_of
 from training.export import Exported, calibration_crops, export, quantised
@@ -90,15 +91,16 @@ def compress(
     seed: int,
     minutes: float,
     targets: Targets | None = None,
+    device: torch.device = CPU,
     threads: int = 0,
     quiet: bool = False,
 ) -> Compressed:
     """Teach a narrow network on `train`, choose its thresholds on `val`, measure on `test`, write to `out` with INT8.
 
     `targets` are what the thresholds are to keep, those of the teacher when left out. Learning takes up to so many
-    `minutes`. Raises BundleError where the teacher is no whole ResNet18 or `out` cannot be written; DataError where
-    splits lack good or bad pictures, `val` is too small for `targets`, or the teacher learnt from another `val`;
-    BackendError where INT8 changes the verdict of a golden part: `out` is there then, without INT8.
+    `minutes` on `device`. Raises BundleError where the teacher is no whole ResNet18 or `out` cannot be written;
+    DataError where splits lack good or bad pictures, `val` is too small for `targets`, or the teacher learnt from
+    another `val`; BackendError where INT8 changes the verdict of a golden part: `out` is there then, without INT8.
     """
     if teacher.arch != "resnet18":
         raise BundleError(f"{teacher.path}: a {teacher.arch} is not compressed: take a bundle of a resnet18")
@@ -108,11 +110,12 @@ def compress(
     targets = targets or told_targets(teacher.metrics.get("decision") or {})
     require_provable(targets, val, "val")
     unseen = _unseen(teacher, dataset)
-    whole = build_resnet18(teacher.tensors())
+    whole = build_resnet18(teacher.tensors()).to(device)
     with tempfile.TemporaryDirectory(prefix="linegate-compress-") as scratch:
         student, views = _taught(
             whole, dataset, teacher.recipe, widths, Path(scratch), seed=seed, seconds=60 * minutes, quiet=quiet
         )
+        whole, student = whole.cpu(), student.cpu()  # what is stored is scored where scores are the reference
         answered = {
             split: margins_of(whole, samples, teacher.recipe, quiet=quiet)
             for split in ("val", "test")
@@ -160,14 +163,15 @@ def _taught(
     seed: int, seconds: float, quiet: bool,
 ) -> tuple[ResNet18, int]:  # fmt: skip
     """The student, and from how many views it has learnt."""
+    device = whole.device
     kept = crops_in(dataset.of("train"), TrainingRecipe(image=recipe), scratch / "crops", quiet=quiet)
     crops = kept.values.reshape(-1, *kept.values.shape[2:])
     count = min(_VIEWS * len(crops), max(_MOST_VIEWS, len(crops)))
     answers = ask(
         whole, crops, recipe, count, scratch / "views.npy", seed=seed, seconds=_TEACHING * seconds, quiet=quiet
     )
-    fitted = network_input(torch.from_numpy(answers.crops[: max(_FITTED_ON // recipe.size**2, 1)]), recipe)
-    narrow = narrowed(whole, widths, fitted)
+    fitted = network_input(torch.from_numpy(answers.crops[: max(_FITTED_ON // recipe.size**2, 1)]), recipe, CPU)
+    narrow = narrowed(whole.cpu(), widths, fitted).to(device)
     rest = (1 - _TEACHING) * seconds
     return distil(narrow, answers, recipe, _PASSES, seed=seed, seconds=rest, quiet=quiet), len(answers.maps)
 

@@ -21,7 +21,8 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from inspection import clock
 from inspection.frame import CropPixels
 from training.dataset import Sample
-from training.inputs import in_bf16, network_input
+from training.device import in_bf16
+from training.inputs import network_input
 from training.pictures import batches
 from training.views import mixed_view
 from vision.recipe import Recipe
@@ -73,10 +74,10 @@ def ask(
             some = order[done : done + _BATCH]
             for row, number in enumerate(some, done):
                 views[row] = crops[number] if row < len(crops) else mixed_view(crops, int(number), random)
-            with torch.inference_mode(), in_bf16():
+            with torch.inference_mode(), in_bf16(teacher.device):
                 found, features = _mapped(teacher, views[done : done + len(some)], recipe)
-            maps.append(found.float().numpy())
-            pooled.append(features.float().numpy())
+            maps.append(found.float().cpu().numpy())
+            pooled.append(features.float().cpu().numpy())
             done += len(some)
             bar.update(len(some))
     return Answers(views[:done], np.concatenate(maps), np.concatenate(pooled))
@@ -94,7 +95,7 @@ def distil(
     random = np.random.default_rng(seed)
     student = student.to(memory_format=torch.channels_last).train()
     mean = copy.deepcopy(student)
-    adapter = nn.Linear(student.fc.in_features, answers.pooled.shape[1])
+    adapter = nn.Linear(student.fc.in_features, answers.pooled.shape[1]).to(student.device)
     optimizer = torch.optim.AdamW([*student.parameters(), *adapter.parameters()], weight_decay=_DECAY)
     batches_of_pass = max(len(answers.maps) // _BATCH, 1)
     steps, done, began = passes * batches_of_pass, 0, clock.monotonic()
@@ -128,26 +129,28 @@ def margins_of(
                 maps, _ = _mapped(model, crops.reshape(-1, *crops.shape[2:]), recipe)
             found.append(maps.mean(dim=(1, 2)).reshape(len(crops), -1).amax(dim=1))
             bar.update(len(crops))
-    return torch.cat(found).numpy().astype(np.float64)
+    return torch.cat(found).cpu().numpy().astype(np.float64)
 
 
 def _mapped(model: ResNet18, crops: CropPixels, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Maps [n, rows, columns], with the margins as their means, and pooled features [n, channels]."""
-    places = model.layer4(model.trunk(network_input(torch.from_numpy(crops), recipe)))
+    places = model.layer4(model.trunk(network_input(torch.from_numpy(crops), recipe, model.device)))
     weight, bias = model.fc.weight[1] - model.fc.weight[0], model.fc.bias[1] - model.fc.bias[0]
     return torch.einsum("nchw,c->nhw", places, weight) + bias, places.mean(dim=(2, 3))
 
 
 def _loss(student: ResNet18, adapter: nn.Linear, answers: Answers, chosen: NDArray[np.intp], recipe: Recipe) -> Tensor:
     """Squared errors of margin and map in units of their variance, and the angle between pooled features."""
-    with in_bf16():
+    with in_bf16(student.device):
         maps, pooled = _mapped(student, answers.crops[chosen], recipe)
-    maps, wanted = maps.float(), torch.from_numpy(answers.maps[chosen])
-    margin, margins = maps.mean(dim=(1, 2)), answers.maps.mean(axis=(1, 2))
-    of_margin = (margin - torch.from_numpy(margins[chosen])).square().mean() / max(float(margins.var()), 1e-6)
-    of_map = (maps - wanted).square().mean() / max(float(answers.maps.var()), 1e-6)
-    features = adapter(pooled.float())
-    return of_margin + of_map + 1 - cosine_similarity(features, torch.from_numpy(answers.pooled[chosen])).mean()
+    margins = answers.maps.mean(axis=(1, 2))
+    wanted, wanted_maps, wanted_features = (
+        torch.from_numpy(array[chosen]).to(student.device) for array in (margins, answers.maps, answers.pooled)
+    )
+    maps = maps.float()
+    of_margin = (maps.mean(dim=(1, 2)) - wanted).square().mean() / max(float(margins.var()), 1e-6)
+    of_map = (maps - wanted_maps).square().mean() / max(float(answers.maps.var()), 1e-6)
+    return of_margin + of_map + 1 - cosine_similarity(adapter(pooled.float()), wanted_features).mean()
 
 
 def _follow(mean: ResNet18, student: ResNet18, memory: float) -> None:

@@ -8,6 +8,7 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from training.ahead import ahead
 from training.inputs import Inputs
 from training.losses import loss_of
 from training.recipes import TrainingRecipe, Unfreeze
@@ -85,8 +87,9 @@ def learning(
     for epoch in range(recipe.epochs):
         order = _balanced(pictures, inputs.labels, random) if recipe.balance else random.permutation(pictures)
         total = 0.0
-        for step, chosen in enumerate(np.array_split(order, steps)):
-            drawn = inputs.drawn(chosen, random, (epoch + step / steps) / recipe.epochs)
+        draw = partial(_draw, inputs, random, recipe.epochs)
+        courses = ((epoch + step / steps, chosen) for step, chosen in enumerate(np.array_split(order, steps)))
+        for chosen, drawn in ahead(draw, courses, threads=1, most=1):
             loss = _loss(model, inputs, drawn, inputs.labels[chosen], recipe)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -94,6 +97,14 @@ def learning(
             schedule.step()
             total += loss.item() * len(chosen)
         yield total / len(order)
+
+
+def _draw(
+    inputs: Inputs, random: np.random.Generator, epochs: int, step: tuple[float, NDArray[np.intp]]
+) -> tuple[NDArray[np.intp], Tensor]:
+    """The pictures of a step, after so many of the epochs, and what is drawn of them."""
+    done, chosen = step
+    return chosen, inputs.drawn(chosen, random, done / epochs)
 
 
 def _learning_layers(model: ResNet18, unfreeze: Unfreeze) -> list[list[nn.Module]]:
@@ -138,6 +149,6 @@ def _loss(model: ResNet18, inputs: Inputs, drawn: Tensor, labels: NDArray[np.int
         with torch.no_grad():
             logits = inputs.logits(model, drawn)
             worst = (logits[..., 1] - logits[..., 0]).argmax(dim=1)
-        drawn = drawn[torch.arange(len(labels)), worst][:, None]
+        drawn = drawn[torch.arange(len(labels)), worst.cpu()][:, None]
     logits = inputs.logits(model, drawn)[:, 0]
-    return loss_of(recipe.loss, logits, torch.from_numpy(labels))
+    return loss_of(recipe.loss, logits, torch.from_numpy(labels).to(model.device))

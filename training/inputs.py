@@ -17,12 +17,12 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from inspection.frame import CropPixels
 from training.dataset import Sample
+from training.device import in_bf16
 from training.evaluate import truth_of
 from training.pictures import batches
 from training.probe import Pooled, pooled_features
 from training.recipes import TrainingRecipe, Unfreeze, smaller
 from training.views import view
-from vision.cpu import has_bf16
 from vision.recipe import Recipe
 from vision.resnet import ResNet18, normalise
 
@@ -31,7 +31,7 @@ Chosen = NDArray[np.intp]
 _SCORED_AT_ONCE = 64
 # Crops take their activations of every layer along.
 _CROPS_AT_ONCE = 16
-_SMALL_UNTIL = 2 / 3  # of the steps, at the lower resolution
+_SMALL_UNTIL = 0.85  # of the steps, at the lower resolution
 
 
 class Inputs(Protocol):
@@ -49,7 +49,7 @@ class Inputs(Protocol):
         ...
 
     def logits(self, model: ResNet18, pictures: Tensor) -> Tensor:
-        """Of what `drawn` gave: float32 [n, tiles, 2]."""
+        """Of what `drawn` gave: float32 [n, tiles, 2], where `model` is."""
         ...
 
     def margins(self, model: ResNet18, chosen: Chosen) -> NDArray[np.float64]:
@@ -57,14 +57,9 @@ class Inputs(Protocol):
         ...
 
 
-def in_bf16(*, wanted: bool = True) -> torch.autocast:
-    """Within it networks compute in bfloat16 where that is `wanted` and the CPU does so itself."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=wanted and has_bf16())
-
-
-def network_input(crops: Tensor, recipe: Recipe) -> Tensor:
-    """Crops [n, channels, size, size] of 0 to 255 as what the network gets, in the memory order that is quick here."""
-    return normalise(crops, recipe.mean, recipe.std).contiguous(memory_format=torch.channels_last)
+def network_input(crops: Tensor, recipe: Recipe, device: torch.device) -> Tensor:
+    """Crops [n, channels, size, size] of 0 to 255 as what the network gets, there, in the quick order of memory."""
+    return normalise(crops.to(device), recipe.mean, recipe.std).contiguous(memory_format=torch.channels_last)
 
 
 def trunk_features(
@@ -75,11 +70,11 @@ def trunk_features(
     `quick`: in bfloat16 where the CPU computes in it, in about half the time; good enough to learn from.
     """
     n, tiles = crops.shape[:2]
-    with torch.inference_mode(), in_bf16(wanted=quick):
-        flat = torch.from_numpy(crops.reshape(n * tiles, *crops.shape[2:]))
-        x = network_input(flat, recipe) if quick else normalise(flat, recipe.mean, recipe.std)
+    with torch.inference_mode(), in_bf16(model.device, wanted=quick):
+        flat = torch.from_numpy(crops.reshape(n * tiles, *crops.shape[2:])).to(model.device)
+        x = network_input(flat, recipe, model.device) if quick else normalise(flat, recipe.mean, recipe.std)
         found = model.trunk(x) if unfreeze == "layer4" else model.short_trunk(x)
-        values: NDArray[np.float32] = found.float().contiguous().numpy()
+        values: NDArray[np.float32] = found.float().contiguous().cpu().numpy()
     return values.reshape(n, tiles, *values.shape[1:])
 
 
@@ -109,7 +104,7 @@ class Features:
         return pooled_features(model, self.values)
 
     def logits(self, model: ResNet18, pictures: Tensor) -> Tensor:
-        return model.head(pictures.flatten(0, 1)).reshape(*pictures.shape[:2], 2)
+        return model.head(pictures.to(model.device).flatten(0, 1)).reshape(*pictures.shape[:2], 2)
 
     def margins(self, model: ResNet18, chosen: Chosen) -> NDArray[np.float64]:
         return _margins(self, self.values, model, chosen, _SCORED_AT_ONCE)
@@ -141,8 +136,8 @@ class Crops:
 
     def logits(self, model: ResNet18, pictures: Tensor) -> Tensor:
         """In bfloat16 where the CPU computes in it while learning, else in float32."""
-        with in_bf16(wanted=torch.is_grad_enabled()):
-            found: Tensor = model(network_input(pictures.flatten(0, 1), self.recipe.image))
+        with in_bf16(model.device, wanted=torch.is_grad_enabled()):
+            found: Tensor = model(network_input(pictures.flatten(0, 1), self.recipe.image, model.device))
         return found.float().reshape(*pictures.shape[:2], 2)
 
     def margins(self, model: ResNet18, chosen: Chosen) -> NDArray[np.float64]:
@@ -184,4 +179,4 @@ def _margins(
         for start in range(0, len(chosen), at_once):
             logits = inputs.logits(model, torch.from_numpy(values[chosen[start : start + at_once]]))
             parts.append((logits[..., 1] - logits[..., 0]).amax(dim=1))
-    return torch.cat(parts).numpy().astype(np.float64)
+    return torch.cat(parts).cpu().numpy().astype(np.float64)

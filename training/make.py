@@ -98,6 +98,7 @@ def make_bundle(
         else:
             fresh_head(model, seed)
         history = fit(model, inputs["train"], inputs["val"], recipe, seed, quiet=quiet)
+        model.cpu()  # what is stored is scored where scores are the reference
         return finish(
             model, inputs, dataset, out, recipe,
             epochs=len(history), seed=seed, notes=notes, targets=targets,
@@ -232,7 +233,7 @@ def _settle(model: ResNet18, calibration: Calibration) -> None:
 
 
 def _arrays(model: ResNet18) -> dict[str, NDArray[np.generic]]:
-    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    return {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
 
 
 def _probability(margin: Scores, temperature: float) -> Scores:

@@ -1,6 +1,8 @@
 """From a data set's picture to crops: the reader of the replaying camera, then the bundle's own recipe."""
 
+import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from camera.picture import read_picture
 from inspection.errors import DataError, PictureError
 from inspection.frame import CropPixels
+from training.ahead import ahead
 from training.dataset import Sample
 from vision.recipe import Recipe
 
@@ -26,6 +29,6 @@ def crops_of(sample: Sample, recipe: Recipe) -> CropPixels:
 
 def batches(samples: Sequence[Sample], recipe: Recipe, size: int) -> Iterator[CropPixels]:
     """Crops of `size` pictures at a time, [n, tiles, channels, size, size], in order. Raises DataError."""
-    remaining = iter(samples)
-    while chunk := list(islice(remaining, size)):
-        yield np.stack([crops_of(sample, recipe) for sample in chunk])
+    cut = ahead(partial(crops_of, recipe=recipe), samples, threads=os.cpu_count() or 1, most=2 * size)
+    while chunk := list(islice(cut, size)):
+        yield np.stack(chunk)

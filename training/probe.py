@@ -82,7 +82,8 @@ def pooled_features(model: ResNet18, features: NDArray[np.float32]) -> Pooled:
     with torch.inference_mode():
         for start in range(0, len(features), _PICTURES_AT_ONCE):
             some = features[start : start + _PICTURES_AT_ONCE]
-            parts.append(model.pooled(torch.from_numpy(some).flatten(0, 1)).reshape(*some.shape[:2], -1).numpy())
+            found = model.pooled(torch.from_numpy(some).flatten(0, 1).to(model.device))
+            parts.append(found.reshape(*some.shape[:2], -1).cpu().numpy())
     return np.concatenate(parts)
 
 

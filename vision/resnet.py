@@ -55,6 +55,11 @@ class ResNet18(nn.Module):
         self.layer4 = nn.Sequential(BasicBlock(three, four, 2), BasicBlock(four, four, 1))
         self.fc = nn.Linear(four, classes)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and its inputs have to be."""
+        return self.conv1.weight.device
+
     def trunk(self, x: Tensor) -> Tensor:
         """[n, 3, h, w] to features of layer3 [n, 256, h / 16, w / 16]."""
         features: Tensor = self.layer3(self.short_trunk(x))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daemon.commands.labelled import add_data
-from daemon.commands.learning import add_outcome, minutes, require_ready
+from daemon.commands.learning import add_device, add_outcome, minutes, require_ready
 from daemon.commands.targets import targets
 from inspection import clock
 
@@ -37,6 +37,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bundle (default: 0)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: one for each core)")
+    add_device(parser)
     add_outcome(parser)
     parser.set_defaults(run=main)
 
@@ -48,6 +49,7 @@ def main(args: argparse.Namespace) -> int:
 
     from training.compress import compress  # noqa: PLC0415
     from training.dataset import load_dataset  # noqa: PLC0415
+    from training.device import learning_device  # noqa: PLC0415
     from training.targets import Targets  # noqa: PLC0415
     from vision.bundle import load_bundle  # noqa: PLC0415
 
@@ -63,6 +65,7 @@ def main(args: argparse.Namespace) -> int:
         seed=args.seed,
         minutes=args.budget,
         targets=None if asked == Targets() else asked,
+        device=learning_device(args.device),
         threads=args.threads,
         quiet=args.json,
     )

@@ -16,6 +16,16 @@ def add_outcome(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where the network learns."""
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the network learns: auto takes an NVIDIA GPU where torch finds one (default: auto)",
+    )
+
+
 def require_ready(doing: str, out: Path, *, force: bool) -> None:
     """Raises DataError where torch is missing or `out` may not be written; costs no import of torch."""
     if find_spec("torch") is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from daemon.commands.labelled import add_data
-from daemon.commands.learning import add_outcome, minutes, require_ready
+from daemon.commands.learning import add_device, add_outcome, minutes, require_ready
 from daemon.commands.targets import targets
 from inspection import clock
 from inspection.errors import DataError
@@ -56,6 +56,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bundle (default: 0)")
     parser.add_argument("--epochs", type=_positive, help="at most so many passes (default: the recipe's)")
     parser.add_argument("--threads", type=_positive, default=None, help="CPU threads (default: one for each core)")
+    add_device(parser)
     add_outcome(parser)
     parser.set_defaults(run=main)
 
@@ -66,10 +67,12 @@ def main(args: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415 - a line box has none
 
     from training.dataset import load_dataset, split_dataset  # noqa: PLC0415
+    from training.device import learning_device  # noqa: PLC0415
     from training.weights import pretrained  # noqa: PLC0415
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    device = learning_device(args.device)
     began = clock.monotonic()
     dataset = split_dataset(load_dataset(args.data, args.bit_depth), args.seed)
     weights = "torchvision IMAGENET1K_V1" if args.weights == "torchvision" else Path(args.weights).name
@@ -78,9 +81,10 @@ def main(args: argparse.Namespace) -> int:
         "weights": weights,
         "recipe_name": args.recipe,
         "bit_depth_of_16_bit_files": args.bit_depth,
+        "device": device.type,
     }
     make = {AUTO: _auto, OK_ONLY: _ok_only}.get(args.recipe, _named_recipe)
-    made = make(args, dataset, pretrained(args.weights), notes)
+    made = make(args, dataset, pretrained(args.weights).to(device), notes)
     seconds = clock.monotonic() - began
     if args.json:
         facts = {"bundle": str(args.out), "model": made.bundle.model_id, "epochs": made.epochs, "seconds": seconds}
@@ -133,7 +137,7 @@ def _ok_only(args: argparse.Namespace, dataset: "Dataset", model: "ResNet18", no
 
     if args.epochs is not None:
         raise DataError(f"--epochs is for a recipe that learns in passes: --recipe {OK_ONLY} does not")
-    backbone = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    backbone = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     return make_ok_only_bundle(
         dataset, args.out, backbone, seed=args.seed, notes=notes, targets=targets(args), threads=args.threads or 0,
         quiet=args.json,

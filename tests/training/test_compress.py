@@ -21,6 +21,7 @@ from inspection.part import Label
 from training.compress import LADDER, compress, widths_for
 from training.dataset import Dataset
 from training.decide import TRANSFERRED
+from training.device import CPU
 from training.distil import ask, distil, margins_of
 from training.evaluate import truth_of
 from training.inputs import network_input
@@ -186,7 +187,7 @@ def test_fewer_channels_begin_close_to_the_whole_network(trained: Made, data: Da
     whole = build_resnet18(trained.bundle.tensors())
     crops = np.concatenate([crops_of(sample, RECIPE) for sample in data.of("train")])
     views = ask(whole, crops, RECIPE, 96, tmp_path / "views.npy", seed=0, seconds=600, quiet=True).crops
-    begun = narrowed(whole, (24, 48, 96, 192), network_input(torch.from_numpy(views), RECIPE))
+    begun = narrowed(whole, (24, 48, 96, 192), network_input(torch.from_numpy(views), RECIPE, CPU))
     found, wanted = (margins_of(model, data.of("test"), RECIPE, quiet=True) for model in (begun, whole))
     assert np.square(found - wanted).mean() < 0.3 * wanted.var()
 
@@ -209,7 +210,7 @@ def test_a_student_comes_closer_to_its_teachers_answers_by_learning(trained: Mad
 
     def error(model: ResNet18) -> float:
         with torch.inference_mode():
-            logits = model(network_input(torch.from_numpy(answers.crops), RECIPE)).numpy()
+            logits = model(network_input(torch.from_numpy(answers.crops), RECIPE, CPU)).numpy()
         return float(np.square(logits[:, 1] - logits[:, 0] - answers.maps.mean(axis=(1, 2))).mean())
 
     before = error(drawn)
@@ -223,7 +224,7 @@ def test_learning_ends_with_its_time(trained: Made, tmp_path: Path) -> None:
     crops = np.zeros((8, 1, 64, 64), np.uint8)
     answers = ask(whole, crops, RECIPE, 1000, tmp_path / "views.npy", seed=0, seconds=1e-9, quiet=True)
     assert len(answers.crops) == len(answers.maps) == 32
-    narrow = narrowed(whole, LADDER[2], network_input(torch.from_numpy(crops), RECIPE))
+    narrow = narrowed(whole, LADDER[2], network_input(torch.from_numpy(crops), RECIPE, CPU))
     distil(narrow, answers, RECIPE, 1000, seed=0, seconds=1e-9, quiet=True)
 
 

@@ -1,7 +1,4 @@
-"""torch: fp16 and CUDA graphs on an NVIDIA GPU; on the CPU fp32, or bf16 where the CPU has it.
-
-The CUDA path has not been run on a GPU.
-"""
+"""torch: fp16 and CUDA graphs on an NVIDIA GPU; on the CPU fp32, or bf16 where the CPU has it."""
 
 import contextlib
 from collections.abc import Callable, Iterator
