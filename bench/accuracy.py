@@ -13,7 +13,8 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,9 @@ class Cell:
     work: Path
     budget: float
     anomalib: str
+
+    def __str__(self) -> str:
+        return f"{self.data.name} {self.way.name} seed {self.seed}"
 
     @property
     def place(self) -> Path:
@@ -116,25 +120,50 @@ def cells(args: argparse.Namespace) -> Iterator[Cell]:
                     yield Cell(way, args.data / name, seed, args.work, args.budget, args.anomalib)
 
 
-def fill(cell: Cell) -> None:
-    """Make and measure one model. Raises CalledProcessError with what the command said."""
+def filled(todo: Sequence[Cell], jobs: int) -> list[str]:
+    """Fill them, so many at a time, what needs another right after it; gives what was said of those that failed."""
+    families: dict[Path, list[Cell]] = {}
+    for cell in todo:
+        families.setdefault(cell.bundle_of(cell.way.after or cell.way.name), []).append(cell)
+    failed: list[str] = []
+
+    def turn(family: list[Cell]) -> None:
+        for cell in family:
+            bar.set_description(str(cell))
+            try:
+                fill(cell, max(1, (os.cpu_count() or 1) // jobs))
+            except subprocess.CalledProcessError as error:
+                failed.append(f"{cell}: {error.stderr.strip()[-300:]}")
+            except LookupError as error:
+                failed.append(f"{cell}: {error}")
+            bar.update()
+
+    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(todo), unit="model") as bar:
+        for done in [pool.submit(turn, family) for family in families.values()]:
+            done.result()
+    return failed
+
+
+def fill(cell: Cell, threads: int) -> None:
+    """Make and measure one model. Raises CalledProcessError with what the command said, LookupError with what lacks."""
     if cell.way.after and not cell.bundle_of(cell.way.after).exists():
         raise LookupError(f"it needs {cell.way.after}, which is not made yet")
     cell.place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(cell.place, ignore_errors=True)  # an unfinished one
     if cell.way.apart:
-        measured = _said([cell.anomalib, *cell.way.make(cell)])
+        measured = _said([cell.anomalib, *cell.way.make(cell)], threads)
     else:
-        _said([*LINEGATE, *cell.way.make(cell), "--json"])
+        _said([*LINEGATE, *cell.way.make(cell), "--json"], threads)
         words = ["evaluate", str(cell.place), str(cell.data), "--backend", cell.way.backend, "--json"]
-        measured = _said([*LINEGATE, *words])
+        measured = _said([*LINEGATE, *words], threads)
     staged = cell.result.with_suffix(".part")
     staged.write_text(json.dumps(measured))
     staged.rename(cell.result)
 
 
-def _said(command: list[str]) -> dict[str, Any]:
-    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+def _said(command: list[str], threads: int) -> dict[str, Any]:
+    env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    said = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=env)
     if not said.stdout:  # a model that misses a target is told with another exit code, and there all the same
         said.check_returncode()
     facts: dict[str, Any] = json.loads(said.stdout)
@@ -237,23 +266,13 @@ def main() -> int:
     parser.add_argument("--ways", nargs="+", default=names, choices=names, help="rows of the table")
     parser.add_argument("--seeds", type=int, default=3, help="how often each model is made, 1 to 10")
     parser.add_argument("--budget", type=float, default=40.0, help="minutes for each search of the recipe auto")
+    parser.add_argument("--jobs", type=int, default=1, help="models at a time; each gets its share of the cores")
     parser.add_argument("--anomalib", default="", metavar="PYTHON", help="of an environment with anomalib")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/accuracy.md")
     parser.add_argument("--only-show", action="store_true", help="make nothing, show what is there")
     args = parser.parse_args()
     args.data, args.work = args.data.resolve(), args.work.resolve()
-    failed: list[str] = []
-    todo = [] if args.only_show else [cell for cell in cells(args) if cell.done() is None]
-    with tqdm(todo, unit="model") as bar:
-        for cell in bar:
-            label = f"{cell.data.name} {cell.way.name} seed {cell.seed}"
-            bar.set_description(label)
-            try:
-                fill(cell)
-            except subprocess.CalledProcessError as error:
-                failed.append(f"{label}: {error.stderr.strip()[-300:]}")
-            except LookupError as error:
-                failed.append(f"{label}: {error}")
+    failed = filled([] if args.only_show else [cell for cell in cells(args) if cell.done() is None], args.jobs)
     text = table(args, rates(args))
     print(text)
     if args.write:

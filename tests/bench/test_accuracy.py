@@ -1,6 +1,8 @@
-"""The row of docs/accuracy.md that no command of linegate fills."""
+"""The table of docs/accuracy.md, and its row that no command of linegate fills."""
 
 import importlib
+import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +66,50 @@ def test_without_an_environment_of_anomalib_its_row_says_that_it_was_not_run(cel
     assert "| patchcore | not run |" in cell.table(args, {})
     args.anomalib = "python"
     assert [found.way.name for found in cell.cells(args)] == ["patchcore"]
+
+
+def cells_of(cell: Any, tmp_path: Path, *ways: str, seeds: int) -> list[Any]:
+    args = cell.argparse.Namespace(
+        data=tmp_path, work=tmp_path, sets=["set"], ways=ways, seeds=seeds, budget=1.0, anomalib=""
+    )
+    return list(cell.cells(args))
+
+
+def test_several_models_are_made_at_a_time_each_after_what_it_needs(
+    cell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both of auto are under way at once; int8 of each waits for its own."""
+    both, made = threading.Barrier(2, timeout=30), []
+
+    def fill(one: Any, threads: int) -> None:
+        assert threads >= 1
+        if one.way.name == "auto":
+            both.wait()
+        made.append((one.way.name, one.seed))
+
+    monkeypatch.setattr(cell, "fill", fill)
+    assert cell.filled(cells_of(cell, tmp_path, "int8", "auto", seeds=2), 2) == []
+    assert len(made) == 4
+    for seed in (0, 1):
+        assert made.index(("auto", seed)) < made.index(("int8", seed))
+
+
+def test_what_could_not_be_made_is_named_and_the_others_go_on(
+    cell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def fill(one: Any, threads: int) -> None:
+        if one.way.name == "auto":
+            raise subprocess.CalledProcessError(1, "linegate", stderr="two classes are needed")
+        if one.way.name == "int8":
+            raise LookupError("it needs auto, which is not made yet")
+        made.append(one.way.name)
+
+    monkeypatch.setattr(cell, "fill", fill)
+    failed = cell.filled(cells_of(cell, tmp_path, "auto", "int8", "ok-only", seeds=1), 1)
+    assert failed == [
+        "set auto seed 0: two classes are needed",
+        "set int8 seed 0: it needs auto, which is not made yet",
+    ]
+    assert made == ["ok-only"]
