@@ -32,7 +32,7 @@ from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
 from training.features import inputs_of
 from training.folds import Folded, folded
 from training.inputs import Inputs
-from training.learn import BehindError, learn, learn_all, looks_to_learn, looks_to_learn_all, looks_to_taste, taste
+from training.learn import learn, learn_all, looks_to_learn, looks_to_learn_all, looks_to_taste, taste
 from training.look import look
 from training.make import HeldOut, Made, finish
 from training.recipes import smaller
@@ -77,6 +77,7 @@ def make_auto_bundle(
     lesson, trial = run.result(crop, run.reference(dataset))
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
         learn_all(model, pictures, lesson, Path(scratch), seed=seed, budget=budget)
+        model.cpu()  # what is stored is scored where scores are the reference
         inputs: dict[Split, Inputs] = {
             split: inputs_of(model, some, lesson.recipe.plain(), Path(scratch) / split, quiet=True)
             for split in SPLITS
@@ -164,7 +165,7 @@ class _Run:
         `looked` are whole frames: where edges tell the frozen network most, the plain picture may teach it more.
         """
         probe = kept(best[0])
-        contenders = [(probe, self._learnt(probe, best[1]) if self._budget.allows(self._to_learn(probe)) else best[1])]
+        contenders = [(probe, self._learnt(probe) if self._budget.allows(self._to_learn(probe)) else best[1])]
         self._study(shallow(best[0]), contenders)
         if not self._done("layer2 to 4", contenders) and self._affordable(
             "layer2 to 4", self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))
@@ -172,8 +173,9 @@ class _Run:
             pixels = self._tasted(looked)
             views = [best[0].with_pixels_of(pixels), pixels]
             lessons = [deep(view, epochs) for view in views for epochs in DEEP_EPOCHS]
-            lesson = next((some for some in lessons if self._budget.allows(self._to_learn(some))), lessons[-1])
-            self._study(lesson, contenders)
+            lesson = next((some for some in lessons if self._affordable(some.name, self._to_learn(some))), None)
+            if lesson:
+                self._study(lesson, contenders)
         return self._taken(contenders)
 
     def _tasted(self, looked: Sequence[Candidate]) -> Candidate:
@@ -194,26 +196,21 @@ class _Run:
         return self._taken(tasted)[0] if tasted else looked[0]
 
     def _study(self, lesson: Lesson, contenders: list[tuple[Lesson, Trial]]) -> None:
-        """Try one lesson, if there is time and as long as it keeps up with the best so far."""
+        """Try one lesson, if there is time and something left to gain."""
         if self._done(lesson.name, contenders) or not self._affordable(lesson.name, self._to_learn(lesson)):
             return
-        try:
-            contenders.append((lesson, self._learnt(lesson, _leader(contenders))))
-        except BehindError as error:
-            self._skip(lesson.name, str(error))
+        contenders.append((lesson, self._learnt(lesson)))
 
-    def _learnt(self, lesson: Lesson, rival: Trial) -> Trial:
+    def _learnt(self, lesson: Lesson) -> Trial:
         self._budget.expect(self._to_learn(lesson))
         with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
-            trial = learn(
-                self._model, self._pictures, lesson, Path(scratch), rival=rival, seed=self._seed, budget=self._budget
-            )
+            trial = learn(self._model, self._pictures, lesson, Path(scratch), seed=self._seed, budget=self._budget)
         self.search.trials.append(trial)
         return trial
 
     def _done(self, name: str, contenders: Sequence[tuple[Lesson, Trial]]) -> bool:
         """Whether nothing is left to gain by what is called `name`."""
-        leader = _leader(contenders)
+        leader = max((trial for _, trial in contenders), key=lambda trial: trial.mean("auroc"))
         if leader.mean("auroc") < 1:
             return False
         self._skip(name, f"nothing is left to gain: {leader.name} tells all pictures apart")
@@ -240,10 +237,6 @@ class _Run:
     def _to_finish(self, lesson: Lesson) -> float:
         """To learn from all folds, and to score `val` and `test`."""
         return looks_to_learn_all(self._pictures, lesson) + self._after * lesson.candidate.cost
-
-
-def _leader(contenders: Iterable[tuple[Lesson, Trial]]) -> Trial:
-    return max((trial for _, trial in contenders), key=lambda trial: trial.mean("auroc"))
 
 
 def _kind(sample: Sample) -> tuple[int, int, bool]:

@@ -26,7 +26,7 @@ _WORTH_A_LOOK = 1.3
 _EPOCHS = 6
 _RATE = 2e-4
 # The deep lesson takes as many as there is time for.
-DEEP_EPOCHS = (10, 7, 5)
+DEEP_EPOCHS = (40, 20, 10, 7, 5)
 # Enough to see which pixels the network can learn from.
 _TASTE_EPOCHS = 3
 _WHOLE = "whole frame"

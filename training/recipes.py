@@ -50,8 +50,7 @@ class TrainingRecipe(BaseModel):
     )
     small_first: bool = Field(
         default=False,
-        description="See 5/7 of the resolution in the first two thirds of the epochs, for half of the work; "
-        "with layer2 only.",
+        description="See 5/7 of the resolution in the first 85 % of the steps, for half of the work; with layer2 only.",
     )
     batch: int = Field(32, ge=1, le=1024, description="Pictures in one step.")
     learning_rate: float = Field(1e-4, gt=0, le=1, description="Of AdamW, falling to 0 along a cosine.")
