@@ -32,7 +32,7 @@ from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
 from training.features import inputs_of
 from training.folds import Folded, folded
 from training.inputs import Inputs
-from training.learn import learn, learn_all, looks_to_learn, looks_to_learn_all, looks_to_taste, taste
+from training.learn import learn, learn_all, looks_to_learn, looks_to_learn_all, looks_to_taste
 from training.look import look
 from training.make import HeldOut, Made, finish
 from training.recipes import smaller
@@ -165,7 +165,8 @@ class _Run:
         `looked` are whole frames: where edges tell the frozen network most, the plain picture may teach it more.
         """
         probe = kept(best[0])
-        contenders = [(probe, self._learnt(probe) if self._budget.allows(self._to_learn(probe)) else best[1])]
+        looks = self._to_learn(probe)
+        contenders = [(probe, self._learnt(probe, looks) if self._budget.allows(looks) else best[1])]
         self._study(shallow(best[0]), contenders)
         if not self._done("layer2 to 4", contenders) and self._affordable(
             "layer2 to 4", self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))
@@ -188,23 +189,22 @@ class _Run:
             needed = looks_to_taste(self._pictures, lesson)
             if not self._affordable(lesson.name, needed + long):
                 continue
-            self._budget.expect(needed + long)
-            with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
-                trial = taste(self._model, self._pictures, lesson, Path(scratch), seed=self._seed, budget=self._budget)
-            self.search.trials.append(trial)
-            tasted.append((candidate, trial))
+            tasted.append((candidate, self._learnt(lesson, needed + long, taste=True)))
         return self._taken(tasted)[0] if tasted else looked[0]
 
     def _study(self, lesson: Lesson, contenders: list[tuple[Lesson, Trial]]) -> None:
         """Try one lesson, if there is time and something left to gain."""
         if self._done(lesson.name, contenders) or not self._affordable(lesson.name, self._to_learn(lesson)):
             return
-        contenders.append((lesson, self._learnt(lesson)))
+        contenders.append((lesson, self._learnt(lesson, self._to_learn(lesson))))
 
-    def _learnt(self, lesson: Lesson) -> Trial:
-        self._budget.expect(self._to_learn(lesson))
+    def _learnt(self, lesson: Lesson, looks: float, *, taste: bool = False) -> Trial:
+        """`looks` are still to come, this lesson's among them."""
+        self._budget.expect(looks)
         with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
-            trial = learn(self._model, self._pictures, lesson, Path(scratch), seed=self._seed, budget=self._budget)
+            trial = learn(
+                self._model, self._pictures, lesson, Path(scratch), seed=self._seed, budget=self._budget, taste=taste
+            )
         self.search.trials.append(trial)
         return trial
 

@@ -66,45 +66,29 @@ def learn(
     *,
     seed: int,
     budget: Budget,
+    taste: bool = False,
 ) -> Trial:
     """From a probe of the same folds, for the recipe's epochs.
 
-    What is learnt from lies in the empty folder `scratch`. The same arguments, library versions and number of threads
-    give the same result. Raises DataError.
+    A `taste` learns on two folds, from some of the pictures: its scores compare with those of other tastes only, and
+    its `margins` are NaN for the pictures of other folds. What is learnt from lies in the empty folder `scratch`. The
+    same arguments, library versions and number of threads give the same result. Raises DataError.
     """
     budget.doing(lesson.name)
     before = budget.spent
     course = _begun(backbone, pictures, lesson, scratch, seed=seed, budget=budget)
-    views = views_in(pictures.samples, lesson.recipe, scratch / "views", seed=seed)
-    held_out = np.empty(len(pictures.samples))
+    views = None if taste else views_in(pictures.samples, lesson.recipe, scratch / "views", seed=seed)
+    held_out = np.full(len(pictures.samples), np.nan)
     scores, changed = [], []
-    for others, own in pictures.splits():
-        model = course.taught(others)
+    for others, own in list(pictures.splits())[: _TASTE_FOLDS if taste else None]:
+        model = course.taught(_some_of(others, pictures, seed) if taste else others)
         held_out[own] = course.inputs.margins(model, own)
         scores.append(scored_fold(held_out[own], pictures.truth[own]))
-        changed.append(scored_fold(views.margins(model, own), pictures.truth[own]).auroc)
-        budget.did(_looks_at_views(len(own), lesson))
+        if views:
+            changed.append(scored_fold(views.margins(model, own), pictures.truth[own]).auroc)
+            budget.did(_looks_at_views(len(own), lesson))
     seconds = budget.spent - before
     return Trial(lesson.name, lesson.candidate.cost, seconds, tuple(scores), held_out, tuple(changed))
-
-
-def taste(backbone: ResNet18, pictures: Folded, lesson: Lesson, scratch: Path, *, seed: int, budget: Budget) -> Trial:
-    """A short lesson on two folds, from some of the pictures: its scores compare with those of other tastes only.
-
-    Arguments as for `learn`. `margins` of the result are NaN for the pictures of other folds. Raises DataError.
-    """
-    budget.doing(lesson.name)
-    before = budget.spent
-    course = _begun(backbone, pictures, lesson, scratch, seed=seed, budget=budget)
-    held_out = np.full(len(pictures.samples), np.nan)
-    scores = []
-    for others, own in list(pictures.splits())[:_TASTE_FOLDS]:
-        some = np.random.default_rng(seed).permutation(others)[:_TASTE_PICTURES]
-        if len(np.unique(pictures.labels[some])) < len(np.unique(pictures.labels)):
-            some = others  # the rare class is too rare to be left out
-        held_out[own] = course.inputs.margins(course.taught(some), own)
-        scores.append(scored_fold(held_out[own], pictures.truth[own]))
-    return Trial(lesson.name, lesson.candidate.cost, budget.spent - before, tuple(scores), held_out)
 
 
 def learn_all(model: ResNet18, pictures: Folded, lesson: Lesson, scratch: Path, *, seed: int, budget: Budget) -> None:
@@ -123,7 +107,7 @@ def looks_to_learn(pictures: Folded, lesson: Lesson) -> float:
 
 
 def looks_to_taste(pictures: Folded, lesson: Lesson) -> float:
-    """What `taste` takes."""
+    """What `learn` takes for a taste."""
     steps = _TASTE_FOLDS * min(len(pictures.samples), _TASTE_PICTURES) * lesson.recipe.epochs
     return steps * _looks_of_a_step(lesson) + _looks_once(pictures, lesson)
 
@@ -140,6 +124,12 @@ def _begun(
     pooled = inputs.pooled(backbone)
     budget.did(_looks_once(pictures, lesson))
     return _Course(backbone, inputs, pooled, lesson, seed, budget)
+
+
+def _some_of(numbers: NDArray[np.intp], pictures: Folded, seed: int) -> NDArray[np.intp]:
+    """As many of the pictures as a taste learns from; all of them where the rare class is too rare to be left out."""
+    some = np.random.default_rng(seed).permutation(numbers)[:_TASTE_PICTURES]
+    return some if len(np.unique(pictures.truth[some])) == len(np.unique(pictures.truth)) else numbers
 
 
 def _looks_at_views(count: int, lesson: Lesson) -> float:
