@@ -1,19 +1,15 @@
 """Where a network learns: on the CPU, or on an NVIDIA GPU where torch finds one."""
 
-from typing import Literal, get_args
-
 import torch
 
 from inspection.errors import DataError
 from vision.cpu import has_bf16
 
-DeviceName = Literal["auto", "cpu", "cuda"]
 CPU = torch.device("cpu")
-DEVICES: tuple[str, ...] = get_args(DeviceName)
 
 
 def learning_device(name: str) -> torch.device:
-    """One of DEVICES; `auto` is the GPU where there is one. Raises DataError where `cuda` is not to be had.
+    """`cpu`, `cuda`, or `auto`: the GPU where there is one. Raises DataError where `cuda` is not to be had.
 
     On a GPU, too, float32 is float32 and the same seed gives the same weights: TF32 is off, and cuDNN takes
     algorithms that add in a fixed order.
