@@ -21,6 +21,7 @@ from vision.bundle import load_bundle
 DEMO = Path(__file__).parents[1] / "models" / "bsdata"
 BACKENDS = ("torch-cuda", "torch-cpu")
 BATCHES = (1, 8, 32, 128)
+WARM_UP = 5  # the first batch of a size captures its graph
 
 
 def main() -> int:
@@ -46,11 +47,11 @@ def main() -> int:
     }
     for batch in BATCHES:
         times: dict[str, list[float]] = {name: [] for name in runs}
-        for turn in range(args.rounds + 5):  # the first ones capture the graph and warm up
+        for turn in range(WARM_UP + args.rounds):
             for name, backend in runs.items():
                 began = clock.monotonic()
                 backend.score(crops[:batch])
-                if turn >= 5:
+                if turn >= WARM_UP:
                     times[name].append(1e3 * (clock.monotonic() - began))
         for name, found in times.items():
             told["p50_ms"][name][batch] = statistics.median(found)

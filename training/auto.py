@@ -176,7 +176,7 @@ class _Run:
             lessons = [deep(view, epochs) for view in views for epochs in DEEP_EPOCHS]
             lesson = next((some for some in lessons if self._affordable(some.name, self._to_learn(some))), None)
             if lesson:
-                self._study(lesson, contenders)
+                contenders.append((lesson, self._learnt(lesson, self._to_learn(lesson))))
         return self._taken(contenders)
 
     def _tasted(self, looked: Sequence[Candidate]) -> Candidate:

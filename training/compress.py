@@ -110,12 +110,12 @@ def compress(
     targets = targets or told_targets(teacher.metrics.get("decision") or {})
     require_provable(targets, val, "val")
     unseen = _unseen(teacher, dataset)
-    whole = build_resnet18(teacher.tensors()).to(device)
+    whole = build_resnet18(teacher.tensors())
     with tempfile.TemporaryDirectory(prefix="linegate-compress-") as scratch:
         student, views = _taught(
-            whole, dataset, teacher.recipe, widths, Path(scratch), seed=seed, seconds=60 * minutes, quiet=quiet
-        )
-        whole, student = whole.cpu(), student.cpu()  # what is stored is scored where scores are the reference
+            whole, dataset, teacher.recipe, widths, Path(scratch),
+            device=device, seed=seed, seconds=60 * minutes, quiet=quiet,
+        )  # fmt: skip
         answered = {
             split: margins_of(whole, samples, teacher.recipe, quiet=quiet)
             for split in ("val", "test")
@@ -160,20 +160,30 @@ def compress(
 
 def _taught(
     whole: ResNet18, dataset: Dataset, recipe: Recipe, widths: Widths, scratch: Path, *,
-    seed: int, seconds: float, quiet: bool,
+    device: torch.device, seed: int, seconds: float, quiet: bool,
 ) -> tuple[ResNet18, int]:  # fmt: skip
-    """The student, and from how many views it has learnt."""
-    device = whole.device
+    """The student, and from how many views it has learnt. Both networks are on the CPU afterwards, as before.
+
+    What is stored is scored there: those scores are the reference.
+    """
     kept = crops_in(dataset.of("train"), TrainingRecipe(image=recipe), scratch / "crops", quiet=quiet)
     crops = kept.values.reshape(-1, *kept.values.shape[2:])
     count = min(_VIEWS * len(crops), max(_MOST_VIEWS, len(crops)))
     answers = ask(
-        whole, crops, recipe, count, scratch / "views.npy", seed=seed, seconds=_TEACHING * seconds, quiet=quiet
+        whole.to(device),
+        crops,
+        recipe,
+        count,
+        scratch / "views.npy",
+        seed=seed,
+        seconds=_TEACHING * seconds,
+        quiet=quiet,
     )
     fitted = network_input(torch.from_numpy(answers.crops[: max(_FITTED_ON // recipe.size**2, 1)]), recipe, CPU)
     narrow = narrowed(whole.cpu(), widths, fitted).to(device)
     rest = (1 - _TEACHING) * seconds
-    return distil(narrow, answers, recipe, _PASSES, seed=seed, seconds=rest, quiet=quiet), len(answers.maps)
+    student = distil(narrow, answers, recipe, _PASSES, seed=seed, seconds=rest, quiet=quiet).cpu()
+    return student, len(answers.maps)
 
 
 def _versus(

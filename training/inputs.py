@@ -67,7 +67,7 @@ def trunk_features(
 ) -> NDArray[np.float32]:
     """Crops uint8 [n, tiles, channels, size, size] to what `unfreeze` gets, as in `Features.values`.
 
-    `quick`: in bfloat16 where the CPU computes in it, in about half the time; good enough to learn from.
+    `quick`: in bfloat16 where the model's device is quick in it, in about half the time; good enough to learn from.
     """
     n, tiles = crops.shape[:2]
     with torch.inference_mode(), in_bf16(model.device, wanted=quick):
@@ -135,7 +135,7 @@ class Crops:
         return np.concatenate(parts)
 
     def logits(self, model: ResNet18, pictures: Tensor) -> Tensor:
-        """In bfloat16 where the CPU computes in it while learning, else in float32."""
+        """In bfloat16 where the model's device is quick in it while learning, else in float32."""
         with in_bf16(model.device, wanted=torch.is_grad_enabled()):
             found: Tensor = model(network_input(pictures.flatten(0, 1), self.recipe.image, model.device))
         return found.float().reshape(*pictures.shape[:2], 2)

@@ -233,7 +233,7 @@ def _settle(model: ResNet18, calibration: Calibration) -> None:
 
 
 def _arrays(model: ResNet18) -> dict[str, NDArray[np.generic]]:
-    return {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+    return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
 
 
 def _probability(margin: Scores, temperature: float) -> Scores:

@@ -67,12 +67,14 @@ def main(args: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415 - a line box has none
 
     from training.dataset import load_dataset, split_dataset  # noqa: PLC0415
-    from training.device import learning_device  # noqa: PLC0415
+    from training.device import CPU, learning_device  # noqa: PLC0415
     from training.weights import pretrained  # noqa: PLC0415
 
     if args.threads:
         torch.set_num_threads(args.threads)
     device = learning_device(args.device)
+    if args.recipe == OK_ONLY:  # no network learns, and ONNX Runtime describes the parts
+        device = CPU
     began = clock.monotonic()
     dataset = split_dataset(load_dataset(args.data, args.bit_depth), args.seed)
     weights = "torchvision IMAGENET1K_V1" if args.weights == "torchvision" else Path(args.weights).name
@@ -137,7 +139,7 @@ def _ok_only(args: argparse.Namespace, dataset: "Dataset", model: "ResNet18", no
 
     if args.epochs is not None:
         raise DataError(f"--epochs is for a recipe that learns in passes: --recipe {OK_ONLY} does not")
-    backbone = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+    backbone = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     return make_ok_only_bundle(
         dataset, args.out, backbone, seed=args.seed, notes=notes, targets=targets(args), threads=args.threads or 0,
         quiet=args.json,
