@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,18 +16,13 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_port
 from transport.broker import EmbeddedBroker
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLE = ROOT / "models" / "bsdata"
 PATIENCE_S = 60.0
 LINEGATE = (sys.executable, "-m", "daemon.cli")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(holds: Callable[[], Any], what: str) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import BUNDLE, LINEGATE, PATIENCE_S, ROOT, free_port, until
+from tests.end_to_end.conftest import BUNDLE, LINEGATE, PATIENCE_S, ROOT, until
+from tests.ports import free_port
 
 
 class Demo:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from inspection.part import Label, Part, PartId, Trigger
 from inspection.probe import Probe
 from inspection.record import FrameFacts, Record
 from inspection.verdict import Outcome, Reason, Verdict
+from tests.ports import free_port
 from transport.broker import EmbeddedBroker
 from transport.deliver import Records
 from transport.link import StationLink
@@ -27,6 +29,7 @@ from transport.triggers import TriggerDesk, TriggerLimits
 from transport.wire import Address
 
 SESSION = "5e551011"
+NUMBERS = itertools.count(1)  # a port that is free is no name: another test may have had it, and the broker remembers
 
 
 @dataclass
@@ -61,12 +64,6 @@ class Ears(Probe):
 
     def broker_connected(self, link: str, up: bool) -> None:
         self.links.append((link, up))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Mosquitto:
@@ -138,7 +135,7 @@ def own_broker(tmp_path: Path) -> Iterator[Mosquitto]:
 @pytest.fixture
 def address() -> Address:
     """A station of this test's own, so that tests may share a broker."""
-    return Address("demo", "line1", f"s{free_port()}")
+    return Address("demo", "line1", f"s{next(NUMBERS)}")
 
 
 class Listener:
@@ -177,7 +174,7 @@ async def listen() -> AsyncIterator[Listen]:
         heard: list[Listener] = []
         connection = Connection(
             config,
-            f"listener-{free_port()}",
+            f"listener-{next(NUMBERS)}",
             link="test",
             on_message=lambda message: heard[0].take(message),  # noqa: PLW0108 - not there yet
         )
