@@ -1,8 +1,8 @@
 """`--recipe auto`: candidates compared on folds of train and val, and the winner taught from both.
 
 1. Look: the frozen network sees each candidate's crops once; a linear probe is fitted on all folds but one, in turn.
-2. Learn: layer4 of the best candidate from the probe, on the same folds; then all layers behind the first, from those
-   pixels that taught them most in a short trial, because what a frozen network tells apart says little about that.
+2. Learn: layer4 of the best candidate from the probe, on the same folds; then all layers behind the first, from the
+   plain picture, or from those pixels that prove in a short trial that they teach much more.
 3. The winner learns once more, from all folds. Each picture was scored by a model that had seen neither it nor its
    group: those scores calibrate and set the thresholds. Test pictures take no part.
 """
@@ -39,7 +39,7 @@ from training.recipes import smaller
 from training.reference import comparable_reference
 from training.search import Search, Skipped
 from training.targets import Targets, require_provable
-from training.trials import Trial, choose
+from training.trials import Choice, Trial, choose, choose_plain, far_ahead
 from vision.reference import ReferencePicture
 from vision.resnet import ResNet18
 
@@ -125,8 +125,7 @@ class _Run:
         looked = self._look(pixel_candidates(crop, colour=colour, reference=reference), None)
         pixels = self._taken(looked)
         best = self._taken([pixels, *self._look(geometry_candidates(pixels[0], width, height), pixels[0])])
-        looked.sort(key=lambda pair: -pair[1].mean("auroc"))
-        return self._learn(best, [candidate for candidate, _ in looked])
+        return self._learn(best, looked)
 
     def _look(self, candidates: Iterable[Candidate], best: Candidate | None) -> list[tuple[Candidate, Trial]]:
         """What is done to the pixels matters most: all of that is looked at before time is kept for learning.
@@ -159,17 +158,18 @@ class _Run:
                     return self._to_learn(shallow(candidate)) + reserved
         return self._to_finish(kept(candidate))
 
-    def _learn(self, best: tuple[Candidate, Trial], looked: Sequence[Candidate]) -> tuple[Lesson, Trial]:
+    def _learn(self, best: tuple[Candidate, Trial], looked: Sequence[tuple[Candidate, Trial]]) -> tuple[Lesson, Trial]:
         """The probe of `best`, its layer4, and the whole network from the pixels that it learns from best.
 
-        `looked` are whole frames: where edges tell the frozen network most, the plain picture may teach it more.
+        `looked` are whole frames, the plain picture first: where edges tell the frozen network most, that may teach it
+        more.
         """
         probe = kept(best[0])
         looks = self._to_learn(probe)
         contenders = [(probe, self._learnt(probe, looks) if self._budget.allows(looks) else best[1])]
         self._study(shallow(best[0]), contenders)
         if not self._done("layer2 to 4", contenders) and self._affordable(
-            "layer2 to 4", self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))
+            "layer2 to 4", self._to_learn(deep(looked[0][0], DEEP_EPOCHS[-1]))
         ):
             pixels = self._tasted(looked)
             views = [best[0].with_pixels_of(pixels), pixels]
@@ -179,18 +179,28 @@ class _Run:
                 contenders.append((lesson, self._learnt(lesson, self._to_learn(lesson))))
         return self._taken(contenders)
 
-    def _tasted(self, looked: Sequence[Candidate]) -> Candidate:
-        """The candidate whose pixels teach most in a short lesson on smaller crops; time is kept for a long one."""
-        long = self._to_learn(deep(looked[0], DEEP_EPOCHS[-1]))
+    def _tasted(self, looked: Sequence[tuple[Candidate, Trial]]) -> Candidate:
+        """The first, which is plain, unless another is far ahead for the probe and in a short lesson on smaller crops.
+
+        Time is kept for a long lesson. Without time to compare, the probe decides.
+        """
+        plain = looked[0]
+        others = [pair for pair in looked[1:] if far_ahead(pair[1], plain[1])]
+        if not others:
+            return plain[0]
+        long = self._to_learn(deep(plain[0], DEEP_EPOCHS[-1]))
+        others.sort(key=lambda pair: -pair[1].mean("auroc"))
         tasted: list[tuple[Candidate, Trial]] = []
-        for candidate in looked:
+        for candidate, _ in (plain, *others):
             small = smaller(candidate.image.size)
             lesson = taste_of(candidate.seen_as(f"{candidate.geometry} at {small}", size=small, resize=max(small, 256)))
             needed = looks_to_taste(self._pictures, lesson)
             if not self._affordable(lesson.name, needed + long):
                 continue
             tasted.append((candidate, self._learnt(lesson, needed + long, taste=True)))
-        return self._taken(tasted)[0] if tasted else looked[0]
+        if len(tasted) < 2:
+            return others[0][0]
+        return self._noted(choose_plain([trial for _, trial in tasted]), tasted)[0]
 
     def _study(self, lesson: Lesson, contenders: list[tuple[Lesson, Trial]]) -> None:
         """Try one lesson, if there is time and something left to gain."""
@@ -217,7 +227,9 @@ class _Run:
         return True
 
     def _taken(self, contenders: Sequence[tuple[Taken, Trial]]) -> tuple[Taken, Trial]:
-        choice = choose([trial for _, trial in contenders])
+        return self._noted(choose([trial for _, trial in contenders]), contenders)
+
+    def _noted(self, choice: Choice, contenders: Sequence[tuple[Taken, Trial]]) -> tuple[Taken, Trial]:
         self.search.choices.append(choice)
         return next(pair for pair in contenders if pair[1] is choice.trial)
 
