@@ -10,7 +10,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -186,11 +186,10 @@ class ArchivingKeeper:
 
     async def kept(self, record: Record) -> None:
         shots = self._archive.take(record, self._cameras)
-        try:
+        with ExitStack() as undo:  # if not kept, the part is told another verdict, and recorded anew with its picture
+            undo.callback(self._archive.forget, shots)
             await self._keeper.kept(await self._archive.named(record, shots))
-        except BaseException:  # the part is told another verdict, and recorded anew with its picture
-            self._archive.forget(shots)
-            raise
+            undo.pop_all()
         self._archive.write(record.verdict.part.station, shots)
 
     async def close(self) -> None:

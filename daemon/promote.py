@@ -7,7 +7,7 @@ of the old one has changed, and after it nothing can fail.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,24 +138,20 @@ class Promoter:
             tell(f"there will be no way back to {old.bundle.model_id}: its folder was changed")
         tell(f"starting the worker of {model} beside that of {old.bundle.model_id}")
         new = await self._proven(checked, Pace.MODEST if may_step_forward() else Pace.FULL)
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._end, new)
             if new.recipe != old.recipe:
                 tell("the cameras make the crops of both recipes")
+                undo.push_async_callback(self._make_alone, old)
                 await self._make(old, new)
             await asyncio.to_thread(self._shelf.choose, choice)
             await self._still_ready(new)
-        except BaseException:
-            await self._end(new)
-            if new.recipe != old.recipe:
-                with suppress(CameraError):  # then it makes crops that nobody wants, until its process ends
-                    await self._make(old)
-            raise
+            undo.pop_all()
         opened = self._swap(new, choice)
         tell(f"{model} judges every part from now on")
         await asyncio.gather(*(ledger.closed_until(number) for ledger, number in opened.items()))
         if new.recipe != old.recipe:
-            with suppress(CameraError):
-                await self._make(new)
+            await self._make_alone(new)
         await self._end(old)
         await self._end_shadow()  # what it was compared with is gone
         return Promoted(model, old.bundle.model_id)
@@ -191,14 +187,13 @@ class Promoter:
         daemon, bundle = self._daemon, checked.bundle
         model = daemon.make_model(daemon.config, bundle, checked.rules, daemon.metrics, pace=pace)
         self._run(model)
-        try:
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._end, model)
             await _started(model)
             for unit in daemon.units:
                 for name, camera in unit.cameras.items():
                     await asyncio.to_thread(_suits, bundle, f"{unit.name}/{name}", camera.picture())
-        except BaseException:
-            await self._end(model)
-            raise
+            undo.pop_all()
         return model
 
     async def _still_ready(self, new: Model) -> None:
@@ -211,6 +206,10 @@ class Promoter:
         makers = {model.recipe: model.bundle.recipe.crops for model in models}
         cameras = (camera for unit in self._daemon.units for camera in unit.cameras.values())
         await asyncio.gather(*(camera.make(makers) for camera in cameras))
+
+    async def _make_alone(self, model: Model) -> None:
+        with suppress(CameraError):  # then it makes crops that nobody wants, until its process ends
+            await self._make(model)
 
     def _swap(self, new: Model, choice: Choice) -> dict[Ledger, int]:
         """Nothing is awaited here: no part is opened in between. Answers each account's last part before it."""

@@ -140,16 +140,12 @@ class Outbox:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._checked() as db:
+        with (
+            self._checked() as db,
+            db,
+        ):  # which ends in COMMIT, or in ROLLBACK where SQLite has not rolled back by itself
             db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                # SQLite may have rolled back by itself (disk full, I/O error).
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
+            yield db
 
     @contextlib.contextmanager
     def _checked(self) -> Iterator[sqlite3.Connection]:
@@ -181,8 +177,8 @@ class Outbox:
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0)
-        try:
+        with contextlib.ExitStack() as undo:
+            db = undo.enter_context(contextlib.closing(sqlite3.connect(self._path, isolation_level=None, timeout=5.0)))
             db.execute(f"PRAGMA page_size={_PAGE}")
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
@@ -190,9 +186,7 @@ class Outbox:
             _check(db)
             db.execute(_SCHEMA)
             self.depth = int(db.execute("SELECT count(*) FROM records").fetchone()[0])
-        except BaseException:
-            db.close()
-            raise
+            undo.pop_all()
         return db
 
     def _quarantine(self, error: sqlite3.Error) -> None:

@@ -1,6 +1,7 @@
 """TLS to the broker."""
 
 import ssl
+from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -28,11 +29,10 @@ class _Socket(ssl.SSLSocket):
     """Closes itself when the handshake fails: paho forgets it then without closing it."""
 
     def do_handshake(self, block: bool = False) -> None:
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
 
 
 def tls_context(tls: TlsConfig) -> ssl.SSLContext:
