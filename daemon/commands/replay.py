@@ -28,7 +28,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     command.add_argument("--records", metavar="FILE", help="JSON lines with the record; - for standard input")
     command.add_argument(
-        "--bundle", type=Path, required=True, help="the model's folder, or one of several: its hash tells which"
+        "--bundle",
+        type=Path,
+        required=True,
+        help="the model's folder, or one that holds several: the record's hash tells which",
     )
     command.add_argument("--archive", type=Path, metavar="DIR", help="where the archive is now (default: as recorded)")
     command.add_argument("--backend", default="", help="another than the one that scored")
