@@ -49,6 +49,7 @@ FOLDS = 4
 # A picture is in colour where one pixel in twenty has channels that are further apart than what JPEG makes of gray.
 _COLOUR = 20
 _COLOURED = 0.05
+_SOME = 31  # pictures, to know the size and colour of all
 
 
 def make_auto_bundle(
@@ -121,7 +122,7 @@ class _Run:
 
     def result(self, crop: int, reference: ReferencePicture | None) -> tuple[Lesson, Trial]:
         """First what is done to the pixels, then how much is seen and how large, then how deep the network learns."""
-        width, height, colour = _kind(self._pictures.samples[0])
+        width, height, colour = _kind(self._pictures.samples)
         looked = self._look(pixel_candidates(crop, colour=colour, reference=reference), None)
         pixels = self._taken(looked)
         best = self._taken([pixels, *self._look(geometry_candidates(pixels[0], width, height), pixels[0])])
@@ -251,11 +252,15 @@ class _Run:
         return looks_to_learn_all(self._pictures, lesson) + self._after * lesson.candidate.cost
 
 
-def _kind(sample: Sample) -> tuple[int, int, bool]:
-    """Width, height, and whether the channels of a picture differ."""
-    try:
-        pixels, _ = read_picture(sample.path)
-    except PictureError as error:
-        raise DataError(f"{error}; replace the picture or take it out of the data set") from error
-    colour = pixels.ndim == 3 and bool((pixels.max(axis=2) - pixels.min(axis=2) > _COLOUR).mean() > _COLOURED)
-    return pixels.shape[1], pixels.shape[0], colour
+def _kind(samples: Sequence[Sample]) -> tuple[int, int, bool]:
+    """Of some of the pictures: width and height of the middle one, and whether the channels of one differ."""
+    sizes, colour = [], False
+    for sample in samples[:: -(-len(samples) // _SOME)]:
+        try:
+            pixels, _ = read_picture(sample.path)
+        except PictureError as error:
+            raise DataError(f"{error}; replace the picture or take it out of the data set") from error
+        colour |= pixels.ndim == 3 and bool((pixels.max(axis=2) - pixels.min(axis=2) > _COLOUR).mean() > _COLOURED)
+        sizes.append((pixels.shape[0] * pixels.shape[1], pixels.shape[1], pixels.shape[0]))
+    _, width, height = sorted(sizes)[len(sizes) // 2]
+    return width, height, colour

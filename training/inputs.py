@@ -22,7 +22,7 @@ from training.evaluate import truth_of
 from training.pictures import batches
 from training.probe import Pooled, pooled_features
 from training.recipes import TrainingRecipe, Unfreeze, smaller
-from training.views import view
+from training.views import lit, view
 from vision.recipe import Recipe
 from vision.resnet import ResNet18, normalise
 
@@ -119,7 +119,7 @@ class Crops:
     recipe: TrainingRecipe
 
     def drawn(self, chosen: Chosen, random: np.random.Generator, course: float) -> Tensor:
-        """Mirrored, drawn anew and scaled down as the recipe says, as float32."""
+        """Mirrored, lit anew and scaled down as the recipe says, as float32."""
         pictures = torch.from_numpy(np.stack([self._drawn(self.values[number], random) for number in chosen])).float()
         if self.recipe.small_first and course < _SMALL_UNTIL:
             side = smaller(pictures.shape[-1])
@@ -144,11 +144,10 @@ class Crops:
         return _margins(self, self.values, model, chosen, _CROPS_AT_ONCE)
 
     def _drawn(self, tiles: CropPixels, random: np.random.Generator) -> CropPixels:
-        """Each tile by itself in a view; all of them mirrored alike."""
-        if self.recipe.views:
-            return np.stack([view(tile, random) for tile in tiles])
+        """All tiles alike."""
         rows, columns = random.choice((1, -1), 2) if self.recipe.flips else (1, 1)
-        return tiles[..., ::rows, ::columns]
+        mirrored = tiles[..., ::rows, ::columns]
+        return lit(mirrored, random) if self.recipe.light else mirrored
 
 
 def crops_in(samples: Sequence[Sample], recipe: TrainingRecipe, file: Path, *, quiet: bool = False) -> Crops:

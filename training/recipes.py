@@ -43,10 +43,8 @@ class TrainingRecipe(BaseModel):
     flips: bool = Field(
         default=False, description="Learn also from each picture mirrored, upside down, and both: each step draws one."
     )
-    views: bool = Field(
-        default=False,
-        description="Each step draws a view of the picture: mirrored, turned, scaled and shifted a little, brighter or "
-        "darker, at times blurred or covered in part; with layer2 only.",
+    light: bool = Field(
+        default=False, description="Each step draws the picture brighter or darker, by up to a fifth; with layer2 only."
     )
     small_first: bool = Field(
         default=False,
@@ -58,13 +56,13 @@ class TrainingRecipe(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.unfreeze != "layer2" and (self.views or self.small_first):
-            raise ValueError("views and small_first change pixels: they need unfreeze: layer2")
+        if self.unfreeze != "layer2" and (self.light or self.small_first):
+            raise ValueError("light and small_first change pixels: they need unfreeze: layer2")
         return self
 
     def plain(self) -> "TrainingRecipe":
         """Without what changes pictures: how they are judged."""
-        return self.model_copy(update={"flips": False, "views": False, "small_first": False})
+        return self.model_copy(update={"flips": False, "light": False, "small_first": False})
 
 
 def smaller(side: int) -> int:

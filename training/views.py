@@ -37,6 +37,12 @@ def mixed_view(crops: CropPixels, number: int, random: np.random.Generator) -> P
     return _seen(picture, random)
 
 
+def lit(pixels: CropPixels, random: np.random.Generator) -> CropPixels:
+    """Brighter or darker, all pixels alike: uint8 of any shape."""
+    gain, offset = 1 + random.uniform(-_GAIN, _GAIN), random.uniform(-_OFFSET, _OFFSET)
+    return np.asarray(np.clip(np.rint(pixels * gain + offset), 0, 255), np.uint8)
+
+
 def _seen(picture: Picture, random: np.random.Generator) -> Picture:
     """uint8 [size, size, channels] to [channels, size, size], as another day's camera and light may show it."""
     if random.random() < _CUT:
@@ -46,9 +52,7 @@ def _seen(picture: Picture, random: np.random.Generator) -> Picture:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), random.uniform(0.4, 1.2)), np.uint8).reshape(
             picture.shape
         )
-    gain, offset = 1 + random.uniform(-_GAIN, _GAIN), random.uniform(-_OFFSET, _OFFSET)
-    lit = np.clip(np.rint(picture * gain + offset), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(lit.transpose(2, 0, 1))
+    return np.ascontiguousarray(lit(picture, random).transpose(2, 0, 1))
 
 
 def _moved(crop: CropPixels, random: np.random.Generator) -> Picture:

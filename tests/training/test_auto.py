@@ -30,7 +30,7 @@ from vision.recipe import Recipe
 IMAGENET = Path(__file__).parents[2] / "models" / "imagenet-resnet18" / "resnet18-imagenet.safetensors"
 SIDE = 64
 PLAIN = Recipe(geometry="squash", enhance="none", size=SIDE)
-DEEP = TrainingRecipe(image=PLAIN, unfreeze="layer2", loss="cross_entropy", epochs=2, views=True, small_first=True)
+DEEP = TrainingRecipe(image=PLAIN, unfreeze="layer2", loss="cross_entropy", epochs=2, light=True, small_first=True)
 Gray = NDArray[np.uint8]
 Draw = Callable[[np.random.Generator, bool], Gray]
 
@@ -238,6 +238,16 @@ def test_a_larger_view_does_not_take_the_time_of_the_lesson_that_gains_most(tmp_
     assert any("no time" in text and " at 96" in name for name, text in why.items())
 
 
+def test_one_small_picture_does_not_decide_how_large_all_are_seen(tmp_path: Path) -> None:
+    dataset = material(tmp_path / "data", large_and_doubtful)
+    cv2.imwrite(str(dataset.samples[0].path), doubtful(np.random.default_rng(0), bad=False))
+
+    told = made(dataset, tmp_path / "made", Paced(250)).bundle.metrics["training"]["search"]
+
+    named = [trial["name"] for trial in told["candidates"]] + [skipped["name"] for skipped in told["skipped"]]
+    assert any("whole frame at 96" in name for name in named)
+
+
 def test_one_defect_in_a_thousand_is_still_learnt() -> None:
     """2 bad ones among 2,000, which differ in one of 512 numbers."""
     random = np.random.default_rng(0)
@@ -342,8 +352,8 @@ def test_changed_pictures_are_the_same_for_every_lesson(of_bright: tuple[Dataset
     assert all((one != other).any() for one, other in zip(first.values, plain.values, strict=True))
 
 
-def test_views_need_pixels_and_say_so(tmp_path: Path) -> None:
-    (tmp_path / "mine.json").write_text('{"views": true}')
+def test_light_needs_pixels_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"light": true}')
 
     with pytest.raises(DataError, match="unfreeze: layer2"):
         training_recipe(str(tmp_path / "mine.json"))
