@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.ports import free_port
-
 # What ends by itself, such as a process that was told to go, is given this long. Seconds.
 GRACE = 3.0
 PROC = Path("/proc")
@@ -133,4 +131,6 @@ def _text(path: Path) -> str:
 
 @pytest.fixture(name="free_port")
 def _free_port() -> int:
+    from tests.ports import free_port  # noqa: PLC0415 - test_leaks runs a copy of this file alone
+
     return free_port()
