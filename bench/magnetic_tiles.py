@@ -7,8 +7,9 @@ come without a licence, so nothing of them is part of linegate:
     python bench/magnetic_tiles.py tiles
     linegate train tiles --recipe auto --out models/tiles
 
-One tile lies there under up to six exposures, with numbers that follow each other: it is one group. A quarter of the
-groups, with defects and without, is for the test, three twentieths are `val`.
+One tile lies there under up to six exposures, whose numbers follow each other: such a run is a group. Which pictures
+are of one tile is not told, so this is a guess: some tiles whose exposures lie further apart make two groups. A quarter
+of the groups, with defects and without, is for the test, three twentieths are `val`.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from training.dataset import COLUMNS
 
 FREE = "MT_Free"
 TEST, VAL = 0.25, 0.15
-# Pictures whose numbers are further apart show another tile: six exposures lie 11 to 40 apart.
+# Where the next exposure follows, its number is no more than 40 higher in nine cases of ten.
 APART = 45
 
 Group = list[tuple[int, Path]]

@@ -24,7 +24,7 @@ from vision.resnet import ResNet18
 # In looks: 0.41 of 1.81 GMAC are in layer4 and as many in layer3; a little more, because looking may be in bfloat16.
 _LAYER = 0.27
 _BACKWARD = 2  # times what the same layers take forward
-# A step of a deep lesson with a crop of 224 x 224, both ways, its view drawn: measured in bfloat16 on two cores.
+# A step of a deep lesson with a crop of 224 x 224, both ways, its picture drawn: measured in bfloat16 on two cores.
 _DEEP = 2.2
 # Of that, where most of the steps are at 5/7 of the side.
 _SMALL_FIRST = 0.6

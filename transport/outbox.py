@@ -140,10 +140,8 @@ class Outbox:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with (
-            self._checked() as db,
-            db,
-        ):  # which ends in COMMIT, or in ROLLBACK where SQLite has not rolled back by itself
+        # `db` itself ends in COMMIT, or in ROLLBACK where SQLite has not rolled back by itself (disk full, I/O error).
+        with self._checked() as db, db:
             db.execute("BEGIN IMMEDIATE")
             yield db
 
