@@ -3,8 +3,8 @@
 
 A second station runs freely beside it. The models have different recipes, so that the cameras change too, and different
 thresholds, so that a verdict tells whose they were. Prints the account of the parts: none may be missing, late, doubled
-or without a verdict, and each must be judged by the model that its record names. Where a part has no verdict, the
-account says when, why, during which swap, and how busy the machine was.
+or without a verdict, and each must be judged by the model that its record names; no swap may be refused. Where a part
+has no verdict, the account says when, why, during which swap, and how busy the machine was.
 """
 
 import argparse
@@ -13,13 +13,14 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from daemon.asking import ask
+from inspection.errors import ModelRefused
 from tests.end_to_end.accounts import Hearing, Load, account
 from tests.end_to_end.conftest import BUNDLE, Line, until
 from tests.end_to_end.test_swap import like_the_first
@@ -42,7 +43,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="linegate-swaps-") as folder, EmbeddedBroker() as broker:
         told = _drilled(Line(Path(folder), broker), args)
     print(json.dumps(told, indent=1))
-    return int(any(told["lost"].values()))
+    return int(bool(told["refused"]) or any(told["lost"].values()))
 
 
 def _drilled(line: Line, args: argparse.Namespace) -> dict[str, Any]:
@@ -52,17 +53,24 @@ def _drilled(line: Line, args: argparse.Namespace) -> dict[str, Any]:
     del stations["press"]["answer_margin_ms"]
     camera = {**stations["press"]["cameras"]["top"], "rate_hz": args.free_rate}
     stations["belt"] = {"mode": "free_running", "deadline_ms": args.deadline_ms, "cameras": {"top": camera}}
-    with Hearing(line.broker.port, line.folder / "heard") as hearing, Load() as load:
+    with Hearing(line.broker.port, line.folder / "heard") as hearing, Load() as load, ExitStack() as begun:
         line.start()
+        assert line.process is not None
+        begun.callback(line.process.kill)
         plc = line.plc(10**7, args.rate, args.deadline_ms)
+        begun.callback(plc.kill)
         until(lambda: line.metric("linegate_verdicts_total", station="press") > 2 * args.rate, "the line runs")
         swaps: list[tuple[float, float]] = []
+        refused: list[str] = []
         ends = time.monotonic() + args.most_s
         with suppress(KeyboardInterrupt):  # sent to this process alone, it ends the drill with what was done so far
             for bundle in tqdm([(other, BUNDLE)[number % 2] for number in range(args.swaps)], unit="swap"):
                 if time.monotonic() > ends:
                     break
-                swaps.append(_swapped(line, bundle))
+                try:
+                    swaps.append(_swapped(line, bundle))
+                except ModelRefused as error:  # the old model stays, and the line goes on
+                    refused.append(str(error))
         plc.send_signal(signal.SIGINT)
         report = json.loads(plc.communicate(timeout=120)[0])
         captured = line.metric("linegate_parts_captured_total", station="press")
@@ -72,7 +80,7 @@ def _drilled(line: Line, args: argparse.Namespace) -> dict[str, Any]:
     found = account(hearing, swaps, load, [load_bundle(BUNDLE), load_bundle(other)])
     lost = {name: report[name] for name in ("missing", "late", "duplicate")} | {"unbalanced": captured - verdicts}
     warnings = [row for row in line.log.splitlines() if "WARNING" in row or "ERROR" in row]
-    return {**found, "lost": lost | found["lost"], "plc": report, "warnings": warnings[:50]}
+    return {**found, "refused": refused, "lost": lost | found["lost"], "plc": report, "warnings": warnings[:50]}
 
 
 def _swapped(line: Line, bundle: Path) -> tuple[float, float]:

@@ -12,7 +12,8 @@ from vision.backends.openvino import OpenvinoBackend
 from vision.bundle import load_bundle
 from vision.cache import graph_bytes
 
-BUNDLE = load_bundle(Path(__file__).parents[2] / "models" / "bsdata")
+ROOT = Path(__file__).parents[2]
+BUNDLE = load_bundle(ROOT / "models" / "bsdata")
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -37,6 +38,19 @@ def test_batches_that_overlap_get_each_their_own_scores() -> None:
 
     with ThreadPoolExecutor(backend.callers) as callers:
         assert all(callers.map(score, (8, 1, 7, 8, 2, 5, 1, 3)))
+
+
+def test_a_fresh_process_may_begin_with_many_crops_at_once() -> None:
+    """OpenVINO's first tensor, made by two threads, held both for ever: once in 30 starts, here in half of them."""
+    script = (
+        "import sys; sys.setswitchinterval(1e-6)\n"
+        "import numpy as np\n"
+        "from tests.vision.test_openvino import BUNDLE, OpenvinoBackend, graph_bytes\n"
+        "backend = OpenvinoBackend(graph_bytes(BUNDLE, None), 'fp32', threads=8)\n"
+        "backend.score(np.zeros((8, *BUNDLE.recipe.crop_shape[1:]), np.uint8))\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=True)
 
 
 def test_openvino_is_loaded_without_its_telemetry() -> None:

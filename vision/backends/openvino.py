@@ -53,11 +53,14 @@ class OpenvinoBackend:
             streams = core.compile_model(model, "CPU", {**config, **apart})
         except RuntimeError as error:
             raise BackendError(f"{self.name}: the graph cannot be compiled: {error}") from error
+        self._shape = tuple(side.get_length() for side in list(model.input("crops").partial_shape)[1:])
+        # The first tensor of a process must not be made by two threads: one waits in a constructor of openvino's for
+        # the interpreter, the other holds the interpreter and waits for the constructor, and both for ever.
+        self._together.infer({"crops": np.zeros((1, *self._shape), np.uint8)}, share_inputs=True)
         self._sharing = threading.Lock()
         self._mine = threading.local()
         self._width = int(streams.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._apart = ThreadPoolExecutor(self._width, "stream", partial(_own_request, streams, self._mine))
-        self._shape = tuple(side.get_length() for side in list(model.input("crops").partial_shape)[1:])
 
     def score(self, crops: CropPixels) -> NDArray[np.float32]:
         """P(defect), float32 [n]. Raises BackendError for crops of another shape."""
