@@ -1,7 +1,6 @@
 """A real daemon in its own process, a real broker, real pictures; only the PLC is a simulator."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -37,7 +36,7 @@ def until(holds: Callable[[], Any], what: str) -> Any:
 
 @dataclass
 class Line:
-    """One station `press` on a folder camera. Change `settings` before `start`."""
+    """One station `press` on a folder camera. Change `settings` before `start`. As a context: no daemon outlives it."""
 
     folder: Path
     broker: EmbeddedBroker
@@ -57,6 +56,14 @@ class Line:
             # The margin is for a machine that runs other tests beside this one.
             "stations": {"press": {"mode": "triggered", "answer_margin_ms": 500, "cameras": {"top": camera}}},
         }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.communicate(timeout=PATIENCE_S)
 
     @property
     def config(self) -> Path:
@@ -155,9 +162,5 @@ def _children(pid: int) -> list[int]:
 
 @pytest.fixture
 def line(tmp_path: Path) -> Iterator[Line]:
-    with EmbeddedBroker() as broker:
-        made = Line(tmp_path, broker)
+    with EmbeddedBroker() as broker, Line(tmp_path, broker) as made:
         yield made
-        if made.process is not None and made.process.poll() is None:
-            os.kill(made.process.pid, signal.SIGTERM)
-            made.process.communicate(timeout=PATIENCE_S)

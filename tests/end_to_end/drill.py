@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,12 @@ def main() -> int:
     parser.add_argument("--backend", default="auto", help="as model.backend")
     parser.add_argument("--threads", type=int, default=0, help="as model.threads")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="linegate-swaps-") as folder, EmbeddedBroker() as broker:
-        told = _drilled(Line(Path(folder), broker), args)
+    with (
+        tempfile.TemporaryDirectory(prefix="linegate-swaps-") as folder,
+        EmbeddedBroker() as broker,
+        Line(Path(folder), broker) as line,
+    ):
+        told = _drilled(line, args)
     print(json.dumps(told, indent=1))
     return int(bool(told["refused"]) or any(told["lost"].values()))
 
@@ -53,12 +57,9 @@ def _drilled(line: Line, args: argparse.Namespace) -> dict[str, Any]:
     del stations["press"]["answer_margin_ms"]
     camera = {**stations["press"]["cameras"]["top"], "rate_hz": args.free_rate}
     stations["belt"] = {"mode": "free_running", "deadline_ms": args.deadline_ms, "cameras": {"top": camera}}
-    with Hearing(line.broker.port, line.folder / "heard") as hearing, Load() as load, ExitStack() as begun:
+    with Hearing(line.broker.port, line.folder / "heard") as hearing, Load() as load:
         line.start()
-        assert line.process is not None
-        begun.callback(line.process.kill)
         plc = line.plc(10**7, args.rate, args.deadline_ms)
-        begun.callback(plc.kill)
         until(lambda: line.metric("linegate_verdicts_total", station="press") > 2 * args.rate, "the line runs")
         swaps: list[tuple[float, float]] = []
         refused: list[str] = []
