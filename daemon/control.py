@@ -98,9 +98,6 @@ class Control:
             say(refused=str(refused))
         except (TimeoutError, ConnectionError):
             LOG.info("a command did not come")
-        except Exception:  # the outermost frame of a command: a fault of ours must not cost the line
-            LOG.exception("a command failed")
-            say(refused="an internal error; the daemon's log has it")
         finally:
             with suppress(ConnectionError):
                 writer.close()
@@ -113,9 +110,10 @@ class Control:
             wish = json.loads(line)
         except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, nested too deep, or too long a line
             raise ModelRefused("the command was not understood") from error
-        if not isinstance(wish, dict) or wish.get("command") not in self._commands:
+        name = wish.get("command") if isinstance(wish, dict) else None
+        if not isinstance(name, str) or name not in self._commands:
             raise ModelRefused(f"there is no such command; there are: {', '.join(self._commands)}")
-        return wish["command"], wish
+        return name, wish
 
 
 def _user(writer: asyncio.StreamWriter) -> int:

@@ -60,30 +60,14 @@ class Distant:
 
     async def _obey(self, command: Command, unit: Unit) -> None:
         try:
-            wish = {"bundle": str(self._found(command.bundle))} if command.bundle else {}
-            done = await self._orders.commands[command.name](
-                wish, lambda step: self._answer(unit, command, "running", step)
+            done = await self._orders.from_library(
+                command.name, self._library, command.bundle, lambda step: self._answer(unit, command, "running", step)
             )
         except ModelRefused as refused:
             LOG.warning("%s: %s refused: %s", unit.name, command.name, refused)
             self._answer(unit, command, "refused", str(refused))
-        except Exception:  # the outermost frame of a command: a fault of ours must not cost the line
-            LOG.exception("%s: %s failed", unit.name, command.name)
-            self._answer(unit, command, "refused", "an internal error; the daemon's log has it")
         else:
             self._answer(unit, command, "done", f"{done['model']} is live; before it {done['before']} was")
-
-    def _found(self, name: str) -> Path:
-        """A folder right in the library, and no link that leads out of it."""
-        nothing = f"{name}: no such bundle in model.library"
-        try:
-            library = self._library.resolve()
-            path = library / name
-            if path.resolve().parent != library or not path.is_dir():
-                raise ModelRefused(nothing)
-        except (OSError, RuntimeError) as error:  # it may not be read, or is a link to itself
-            raise ModelRefused(nothing) from error
-        return path
 
     def _answer(self, unit: Unit, command: Command | None, state: str, detail: str) -> None:
         name, identity = (command.name, command.id) if command else ("", None)

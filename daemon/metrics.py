@@ -40,7 +40,7 @@ REFUSALS = (
     "flood",
     "not_triggered",
 )
-COMMANDS = ("promote", "rollback", "shadow")
+COMMAND_RESULTS = ("done", "refused", "failed")
 COMPARISONS = ("same", "candidate_passes", "candidate_fails", "dropped", "unscored")
 LOSSES = ("overflow", "damaged", "shutdown")
 PICTURE_LOSSES = ("overwritten", "overload", "disk", "shutdown")
@@ -231,7 +231,7 @@ class Metrics(Probe):
         self._archive_bytes = gauge("archive_bytes", "What the pictures in the archive take.")
         self._ready = gauge("ready", "1 while /readyz answers 200.")
         self._model = gauge("model_info", "The model in use; always 1.", "hash", "backend", "recipe")
-        self._asked = counter("commands", "Changes of the model that were asked for.", "command", "result")
+        self._asked = counter("commands", "What was asked of the daemon, and how it ended.", "command", "result")
         self._shadow = gauge("shadow_info", "The candidate that scores in the shadow; 1 while there is one.", "hash")
         self._compared = counter(
             "shadow_parts", "Judged parts, by what the candidate in the shadow made of them.", "station", "result"
@@ -280,8 +280,6 @@ class Metrics(Probe):
         self._begin_models(cameras)
 
     def _begin_models(self, stations: Collection[str]) -> None:
-        for command, result in product(COMMANDS, ("done", "refused")):
-            self._asked.labels(command, result)
         for station, result in product(stations, COMPARISONS):
             self._compared.labels(station, result)
         for station, why in product(stations, PICTURE_LOSSES):
@@ -300,8 +298,12 @@ class Metrics(Probe):
         self._model.clear()
         self._model.labels(bundle_hash, backend, recipe).set(1)
 
+    def expect_commands(self, names: Collection[str]) -> None:
+        for command, result in product(names, COMMAND_RESULTS):
+            self._asked.labels(command, result)
+
     def asked(self, command: str, result: str) -> None:
-        """`command` is promote, rollback or shadow; `result` done or refused."""
+        """`result` is one of COMMAND_RESULTS."""
         self._asked.labels(command, result).inc()
 
     def set_shadow(self, bundle_hash: str) -> None:

@@ -74,12 +74,12 @@ class Promoter:
 
         `tell` hears what is being done. Returns when the last part of the old model has its verdict.
         """
-        async with self._alone("promote", f"the promotion of {path}"):
+        async with self._alone(f"the promotion of {path}"):
             return await self._replaced(lambda key: load_bundle(path, key), path, tell)
 
     async def rollback(self, tell: Tell) -> Promoted:
         """Go back to the model before the last change; twice leads back again. Raises ModelRefused."""
-        async with self._alone("rollback", "the rollback"):
+        async with self._alone("the rollback"):
             before = self._choice.before
             if before is None:
                 raise ModelRefused("there is no model to go back to: none was promoted yet")
@@ -87,7 +87,7 @@ class Promoter:
 
     async def shadow(self, path: Path, tell: Tell) -> str:
         """Let the bundle at `path` score what is judged, without a say; its model id. Raises ModelRefused."""
-        async with self._alone("shadow", f"the start of {path} in the shadow"):
+        async with self._alone(f"the start of {path} in the shadow"):
             live = self._daemon.models.live
             tell("checking the bundle")
             checked = await asyncio.to_thread(self._checked, lambda key: load_bundle(path, key), path)
@@ -104,22 +104,19 @@ class Promoter:
 
     async def shadow_off(self) -> None:
         """Let nothing score in the shadow. Raises ModelRefused."""
-        async with self._alone("shadow", "the end of the shadow"):
+        async with self._alone("the end of the shadow"):
             await self._end_shadow()
 
     @asynccontextmanager
-    async def _alone(self, command: str, what: str) -> AsyncIterator[None]:
+    async def _alone(self, what: str) -> AsyncIterator[None]:
         if self._busy:
-            self._daemon.metrics.asked(command, "refused")
             raise ModelRefused(f"{self._busy} is under way; ask again when it has ended")
-        self._busy, result = what, "refused"
+        self._busy = what
         try:
             yield
-            result = "done"
         except (BundleError, CameraError, ConfigError) as error:
             raise ModelRefused(str(error)) from error
         finally:
-            self._daemon.metrics.asked(command, result)
             if self._daemon.shadow.candidate is None:
                 self._candidate = None
             named = (self._choice.live, self._choice.before, self._candidate)

@@ -85,7 +85,7 @@ class Supervisor:
 
             promoter = Promoter(daemon, start)
             promoter.begin()
-            orders = Orders(promoter, daemon.shadow, daemon.drift, daemon.config.stations)
+            orders = Orders(promoter, daemon.shadow, daemon.drift, daemon.config.stations, daemon.metrics)
             if daemon.config.model.library is not None:
                 Distant(daemon, orders, daemon.config.model.library, start).listen()
             start("records", daemon.records.run())
