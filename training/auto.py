@@ -135,7 +135,7 @@ class _Run:
         """
         looked: list[tuple[Candidate, Trial]] = []
         for candidate in candidates:
-            needed = len(self._pictures.samples) * candidate.looks + self._reserved(candidate, best)
+            needed = len(self._pictures.samples) * candidate.cost + self._reserved(candidate, best)
             if (looked or best) and not self._affordable(candidate.name, needed):  # the first look tells the pace
                 continue
             self._budget.expect(needed)
@@ -249,7 +249,7 @@ class _Run:
 
     def _to_finish(self, lesson: Lesson) -> float:
         """To learn from all folds, and to score `val` and `test`."""
-        return looks_to_learn_all(self._pictures, lesson) + self._after * lesson.candidate.looks
+        return looks_to_learn_all(self._pictures, lesson) + self._after * lesson.candidate.cost
 
 
 def _kind(samples: Sequence[Sample]) -> tuple[int, int, bool]:

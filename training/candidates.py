@@ -10,7 +10,7 @@ from math import ceil
 
 from inspection.errors import PictureError
 from training.recipes import TrainingRecipe
-from vision.enhance import COMPARING, Enhancement
+from vision.enhance import Enhancement
 from vision.recipe import Recipe, Tiles
 from vision.reference import ReferencePicture
 
@@ -30,8 +30,6 @@ DEEP_EPOCHS = (40, 20, 10, 7, 5)
 # Enough to see which pixels the network can learn from.
 _TASTE_EPOCHS = 3
 _WHOLE = "whole frame"
-# 4.6 ms of a core for a frame of 1280 x 1024, where ResNet18 takes 9 to 11: docs/adr/0024 and docs/performance.md.
-_ALIGNING = 0.5
 COMPARED: tuple[tuple[str, Enhancement], ...] = (
     ("gray, reference and difference", "compare"),
     ("difference from the reference", "difference"),
@@ -57,15 +55,10 @@ class Candidate:
         return f"{self.pixels}, {self.geometry}"
 
     @property
-    def looks(self) -> float:
+    def cost(self) -> float:
         """Inferences of 224 x 224 for one part."""
         tiles, _, size, _ = self.image.crop_shape
         return tiles * (size / CROP) ** 2
-
-    @property
-    def cost(self) -> float:
-        """What one part takes on the line, in inferences of 224 x 224: to be brought to a reference is work as well."""
-        return self.looks + (_ALIGNING if self.image.enhance in COMPARING else 0)
 
     def seen_as(self, name: str, /, **changes: object) -> "Candidate":
         """The same pixels, cut in another way."""

@@ -133,7 +133,7 @@ def _some_of(numbers: NDArray[np.intp], pictures: Folded, seed: int) -> NDArray[
 
 
 def _looks_at_views(count: int, lesson: Lesson) -> float:
-    return count * lesson.candidate.looks * _FLOAT32
+    return count * lesson.candidate.cost * _FLOAT32
 
 
 def _looks_of_all(pictures: Folded, lesson: Lesson) -> float:
@@ -146,7 +146,7 @@ def _looks_once(pictures: Folded, lesson: Lesson) -> float:
         looks = 1 + _FLOAT32
     else:
         looks = 1 + len(FLIPS) * lesson.recipe.flips + _layers(lesson) * _LAYER
-    return len(pictures.samples) * lesson.candidate.looks * looks
+    return len(pictures.samples) * lesson.candidate.cost * looks
 
 
 def _looks_of_a_step(lesson: Lesson) -> float:

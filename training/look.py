@@ -30,5 +30,5 @@ def _pooled(model: ResNet18, pictures: Folded, candidate: Candidate, budget: Bud
     parts = []
     for crops in batches(pictures.samples, candidate.image, _BATCH):
         parts.append(pooled_features(model, trunk_features(model, crops, candidate.image, quick=True)))
-        budget.did(len(crops) * candidate.looks)
+        budget.did(len(crops) * candidate.cost)
     return np.concatenate(parts)

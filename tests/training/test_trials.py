@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from training.candidates import CROP, pixel_candidates
 from training.trials import FoldScores, Trial, choose, choose_plain, scored_folds
-from vision.reference import ReferencePicture
 
 
 def trial(name: str, *aurocs: float, cost: float = 1.0, changed: tuple[float, ...] = ()) -> Trial:
@@ -26,20 +24,6 @@ def test_a_difference_within_noise_goes_to_the_cheaper_one() -> None:
 
     assert choice.trial.name == "squash"
     assert "within the standard error" in choice.why
-
-
-def test_pixels_that_need_a_reference_are_taken_only_where_they_are_clearly_better() -> None:
-    """To bring a picture to its reference is work on the line, and the reference has to be kept true to the part."""
-    reference = ReferencePicture.of(np.zeros((32, 32), np.uint8), 32, 32)
-    costs = {some.pixels: some.cost for some in pixel_candidates(CROP, colour=True, reference=reference)}
-    difference = costs.pop("difference from the reference")
-    local = costs["local gradient"]
-
-    assert difference == costs.pop("gray, reference and difference") == 1.5
-    assert set(costs.values()) == {1.0}
-    level = choose([trial("local", 0.90, 0.86, cost=local), trial("difference", 0.97, 0.80, cost=difference)])
-    ahead = choose([trial("local", 0.90, 0.80, cost=local), trial("difference", 0.94, 0.85, cost=difference)])
-    assert (level.trial.name, ahead.trial.name) == ("local", "difference")
 
 
 def test_of_equal_cost_the_better_one_is_taken() -> None:
