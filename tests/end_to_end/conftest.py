@@ -36,13 +36,14 @@ def until(holds: Callable[[], Any], what: str) -> Any:
 
 @dataclass
 class Line:
-    """One station `press` on a folder camera. Change `settings` before `start`. As a context: no daemon outlives it."""
+    """One station `press` on a folder camera. Change `settings` before `start`. As a context: nothing outlives it."""
 
     folder: Path
     broker: EmbeddedBroker
     page: int = field(default_factory=free_port)
     process: "subprocess.Popen[str] | None" = None
     log: str = ""
+    _plcs: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def __post_init__(self) -> None:
         camera = {"kind": "folder", "path": str(BUNDLE / "demo" / "manifest.csv"), "rate_hz": 5}
@@ -61,9 +62,10 @@ class Line:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.communicate(timeout=PATIENCE_S)
+        for process in (*self._plcs, self.process):
+            if process is not None and process.poll() is None:
+                process.terminate()
+                process.communicate(timeout=PATIENCE_S)
 
     @property
     def config(self) -> Path:
@@ -121,12 +123,14 @@ class Line:
     def plc(self, triggers: int, rate: float, deadline_ms: int = 8000) -> "subprocess.Popen[str]":
         prefix = "linegate/test/line1/press"
         words = ["--prefix", prefix, "--triggers", str(triggers), "--rate", str(rate)]
-        return subprocess.Popen(
+        plc = subprocess.Popen(
             [*LINEGATE, "plc", "--port", str(self.broker.port), *words, "--deadline-ms", str(deadline_ms), "--json"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._plcs.append(plc)
+        return plc
 
     def played(self, triggers: int, rate: float) -> dict[str, Any]:
         return report(self.plc(triggers, rate))

@@ -182,6 +182,7 @@ def test_over_mqtt_only_bundles_of_the_library_can_be_promoted(line: Line, other
         done = asked(line, hearing, command="promote", bundle="other", session=session, id="17")
         assert (done["state"], done["id"], done["command"]) == ("done", "17", "promote")
         assert done["model"] == live(line) != first
+        assert line.metric("linegate_commands_total", command="promote", result="refused") == 3  # link, loop and none
         assert asked(line, hearing, command="rollback", session=session)["model"] == first
         for garbage in (b" ", b"\xff\x00", b"[" * 1000, b'{"command":"promote"'):
             sent(line, "command", garbage)
