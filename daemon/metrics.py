@@ -299,6 +299,7 @@ class Metrics(Probe):
         self._model.labels(bundle_hash, backend, recipe).set(1)
 
     def expect_commands(self, names: Collection[str]) -> None:
+        """Make the series of all that may be asked."""
         for command, result in product(names, COMMAND_RESULTS):
             self._asked.labels(command, result)
 

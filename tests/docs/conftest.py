@@ -44,7 +44,7 @@ def exposition() -> Exposition:
     metrics.latency_curve([0.01])
     metrics.queue_depth("inference", 1)
     metrics.set_model("0123456789ab", "onnx-cpu", "equalize_gradient")
-    metrics.expect_commands(["promote"])
+    metrics.expect_commands(["promote", "shadow_counts"])
     metrics.set_shadow("ba9876543210")
     metrics.drifted("raceway", "top", {Alarm.FOCUS_LOSS: Reading(0.02, 0.1, raised=False)})
     metrics.drift_to_learn("raceway", "top", 120)
