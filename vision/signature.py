@@ -28,8 +28,8 @@ class PublicKey:
 
     @property
     def name(self) -> str:
-        """The id as minisign prints it."""
-        return self.id[::-1].hex().upper()
+        """The id as minisign prints it: a number in hexadecimal, without zeros before it."""
+        return f"{int.from_bytes(self.id, 'little'):X}"
 
 
 @dataclass(frozen=True, slots=True)

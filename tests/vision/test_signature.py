@@ -122,6 +122,15 @@ def test_the_signature_of_another_key_is_refused_with_both_names(
     assert signer.key.name in signer.public.read_text()
 
 
+def test_a_key_has_the_name_that_minisign_prints_where_it_begins_with_a_zero() -> None:
+    """One key in sixteen; this pair of lines is minisign 0.11's."""
+    line = "RWQKBnw2q/nMCbG1frqGA2L/JBxYESp0CTCryywTYBo+1wHIjIQUWbAf"
+
+    key = parse_key(f"untrusted comment: minisign public key 9CCF9AB367C060A\n{line}", "model.public_key")
+
+    assert key.name == "9CCF9AB367C060A"
+
+
 def test_a_key_that_only_carries_the_right_name_is_refused(copied: Path, signer: Signer, stranger: Signer) -> None:
     stranger.sign(copied / MANIFEST)
     pretender = PublicKey(stranger.key.id, signer.key.key)
