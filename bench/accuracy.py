@@ -3,17 +3,22 @@
 Every model is made and measured by the commands that users have, in a process of its own. What is done is kept in the
 work folder, so a run that was stopped goes on where it was: one figure is minutes to an hour of work. Splits are those
 of the manifests; the figures are of `test`, which no step before sees.
+
+`--write` puts what was measured into `bench/figures/`, one file for each model, and the tables made of those into the
+page: rows can be made on different machines and days. A row that no file tells of stays as the page has it.
 """
 
 import argparse
 import json
 import math
 import os
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +28,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "accuracy.md"
+FIGURES = ROOT / "bench" / "figures"
 BEGIN, END = "<!-- figures -->", "<!-- end of the figures -->"
 LINEGATE = [str(Path(sys.executable).with_name("linegate"))]
 MEASURES = {
@@ -74,8 +80,16 @@ class Cell:
     def bundle_of(self, way: str) -> Path:
         return self.work / self.data.name / f"{way}-{self.seed}"
 
+    @property
+    def kept(self) -> Path:
+        return FIGURES / self.data.name / f"{self.way.name}-{self.seed}.json"
+
     def done(self) -> dict[str, Any] | None:
         return json.loads(self.result.read_text()) if self.result.exists() else None
+
+    def told(self) -> dict[str, Any] | None:
+        """What this run measured, or else what an earlier one left in the repository."""
+        return self.done() or (json.loads(self.kept.read_text()) if self.kept.exists() else None)
 
 
 def _trained(recipe: str) -> Callable[[Cell], list[str]]:
@@ -150,15 +164,26 @@ def fill(cell: Cell, threads: int) -> None:
         raise LookupError(f"it needs {cell.way.after}, which is not made yet")
     cell.place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(cell.place, ignore_errors=True)  # an unfinished one
+    began = time.monotonic()
     if cell.way.apart:
         measured = _said([cell.anomalib, *cell.way.make(cell)], threads)
     else:
         _said([*LINEGATE, *cell.way.make(cell), "--json"], threads)
         words = ["evaluate", str(cell.place), str(cell.data), "--backend", cell.way.backend, "--json"]
         measured = _said([*LINEGATE, *words], threads)
+    made = {"minutes": round((time.monotonic() - began) / 60, 1), "cores": threads, "processor": processor()}
+    if cell.way.name == "auto":
+        made["budget"] = cell.budget
     staged = cell.result.with_suffix(".part")
-    staged.write_text(json.dumps(measured))
+    staged.write_text(json.dumps({**measured, "made": made}, indent=1) + "\n")
     staged.rename(cell.result)
+
+
+def processor() -> str:
+    """The model, as Linux knows it."""
+    told = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
+    models = [line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")]
+    return models[0] if models else platform.machine()
 
 
 def _said(command: list[str], threads: int) -> dict[str, Any]:
@@ -208,8 +233,8 @@ def rates(args: argparse.Namespace) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def table(args: argparse.Namespace, speed: dict[str, float]) -> str:
-    """Markdown, one table for each data set."""
+def table(args: argparse.Namespace, speed: dict[str, float], before: Mapping[tuple[str, str], str]) -> str:
+    """Markdown, one table for each data set; `before` are rows of data set and way, for what there are no files of."""
     lines: list[str] = []
     for name in args.sets:
         lines += ["", f"### {name}", "", f"| | seeds | {' | '.join(MEASURES.values())} | pictures/s, one core |"]
@@ -218,12 +243,29 @@ def table(args: argparse.Namespace, speed: dict[str, float]) -> str:
             rows = [
                 measured
                 for seed in range(args.seeds)
-                if (measured := Cell(way, args.data / name, seed, args.work, args.budget, args.anomalib).done())
+                if (measured := Cell(way, args.data / name, seed, args.work, args.budget, args.anomalib).told())
             ]
+            old = before.get((name, way.name), "")
+            if not rows and old:
+                lines.append(old)
+                continue
             cell = [_cell(rows, measure) for measure in MEASURES]
-            rate = f"{speed[way.name]:.0f}" if way.name in speed and name == args.sets[0] else ""
+            rate = old.split("|")[-2].strip() if old else ""
+            if way.name in speed and name == args.sets[0]:
+                rate = f"{speed[way.name]:.0f}"
             lines.append(f"| {way.name} | {len(rows) or 'not run'} | {' | '.join(cell)} | {rate} |")
     return "\n".join(lines[1:]) + "\n"
+
+
+def rows_of(page: str) -> dict[tuple[str, str], str]:
+    """The rows between the marks of `page`, by data set and way."""
+    found, name = {}, ""
+    for line in page.partition(BEGIN)[2].partition(END)[0].splitlines():
+        if line.startswith("### "):
+            name = line.removeprefix("### ")
+        elif line.startswith("| ") and (way := line.split("|")[1].strip()):
+            found[name, way] = line
+    return found
 
 
 def _cell(rows: list[dict[str, Any]], measure: str) -> str:
@@ -250,6 +292,15 @@ def _interval(row: dict[str, Any], measure: str) -> tuple[float, float]:
     return low, high
 
 
+def keep(done: Iterable[Cell]) -> None:
+    """Put what was measured where the repository has it, without the names of single pictures."""
+    for cell in done:
+        if measured := cell.done():
+            cell.kept.parent.mkdir(parents=True, exist_ok=True)
+            told = {name: value for name, value in measured.items() if not name.startswith("worst_")}
+            cell.kept.write_text(json.dumps(told, indent=1) + "\n")
+
+
 def written(text: str) -> None:
     """Put the tables between the marks of the page."""
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
@@ -268,12 +319,16 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=40.0, help="minutes for each search of the recipe auto")
     parser.add_argument("--jobs", type=int, default=1, help="models at a time; each gets its share of the cores")
     parser.add_argument("--anomalib", default="", metavar="PYTHON", help="of an environment with anomalib")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/accuracy.md")
+    parser.add_argument(
+        "--write", action="store_true", help="keep the figures in bench/figures, the tables in docs/accuracy.md"
+    )
     parser.add_argument("--only-show", action="store_true", help="make nothing, show what is there")
     args = parser.parse_args()
     args.data, args.work = args.data.resolve(), args.work.resolve()
     failed = filled([] if args.only_show else [cell for cell in cells(args) if cell.done() is None], args.jobs)
-    text = table(args, rates(args))
+    if args.write:
+        keep(cells(args))
+    text = table(args, rates(args), rows_of(PAGE.read_text("utf-8")))
     print(text)
     if args.write:
         written(text)

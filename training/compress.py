@@ -1,9 +1,8 @@
 """A bundle many times smaller: a narrow network that has learnt the answers of a whole one, in INT8.
 
 It learns from views of `train` alone, so that `val` can choose its thresholds. Where the teacher has learnt from `val`
-too, its scores there tell nothing of new parts, and neither do those of a student that repeats them. What counts then
-is the score of a model that had not seen the picture, which training left in the bundle, moved by how far the student
-is from its teacher on it.
+too, a little of that comes to the student by its answers, and what is said of `val` says so. The teacher's own scores
+there tell nothing then: it is compared by those of models that had not seen the picture, which training left in it.
 """
 
 import math
@@ -20,13 +19,13 @@ from numpy.typing import NDArray
 from inspection.errors import BackendError, BundleError, DataError
 from inspection.part import Label
 from training.dataset import Dataset, require_classes
-from training.decide import TRANSFERRED, clear_of, logit
+from training.decide import TAUGHT, clear_of, logit
 from training.device import CPU
 from training.distil import ask, distil, margins_of
 from training.evaluate import score, truth_of
 from training.export import Exported, calibration_crops, export, quantised
 from training.inputs import crops_in, network_input
-from training.make import HeldOut, Made, complete
+from training.make import Made, complete
 from training.narrow import narrowed
 from training.recipes import TrainingRecipe
 from training.targets import Targets, require_provable, restored, told_targets
@@ -34,7 +33,6 @@ from training.versus import Scored, Versus, compared, cuts, rates
 from vision.backends.onnx import OnnxBackend
 from vision.bundle import Bundle
 from vision.classifier import probability
-from vision.recipe import Recipe
 from vision.resnet import ResNet18, build_resnet18
 from vision.weights import FULL, Widths, resnet18_shapes
 from vision.write import add_int8, revise_bundle
@@ -113,7 +111,7 @@ def compress(
     whole = build_resnet18(teacher.tensors())
     with tempfile.TemporaryDirectory(prefix="linegate-compress-") as scratch:
         student, views = _taught(
-            whole, dataset, teacher.recipe, widths, Path(scratch),
+            whole, dataset, teacher, widths, Path(scratch),
             device=device, seed=seed, seconds=60 * minutes, quiet=quiet,
         )  # fmt: skip
         answered = {
@@ -121,11 +119,8 @@ def compress(
             for split in ("val", "test")
             if (samples := dataset.of(split))
         }
-        held_out = None
         if unseen is not None:
-            moved = margins_of(student, val, teacher.recipe, quiet=quiet) - answered["val"]
             answered["val"] = unseen
-            held_out = HeldOut(val, unseen + moved)
         made = complete(
             student,
             lambda split: margins_of(student, dataset.of(split), teacher.recipe, quiet=quiet),
@@ -142,8 +137,7 @@ def compress(
                 "learnt_from": ["train"] if unseen is None else ["train", "val"],
             },
             targets=targets,
-            held_out=held_out,
-            chosen_on="val" if unseen is None else TRANSFERRED,
+            chosen_on="val" if unseen is None else TAUGHT,
         )
         student_bundle = _steady(made.bundle)
         try:
@@ -159,13 +153,14 @@ def compress(
 
 
 def _taught(
-    whole: ResNet18, dataset: Dataset, recipe: Recipe, widths: Widths, scratch: Path, *,
+    whole: ResNet18, dataset: Dataset, teacher: Bundle, widths: Widths, scratch: Path, *,
     device: torch.device, seed: int, seconds: float, quiet: bool,
 ) -> tuple[ResNet18, int]:  # fmt: skip
-    """The student, and from how many views it has learnt. Both networks are on the CPU afterwards, as before.
+    """The student of `whole`, the teacher's network, and from how many views it has learnt.
 
-    What is stored is scored there: those scores are the reference.
+    Both are on the CPU afterwards, as before: what is stored is scored there, and those scores are the reference.
     """
+    recipe = teacher.recipe
     kept = crops_in(dataset.of("train"), TrainingRecipe(image=recipe), scratch / "crops", quiet=quiet)
     crops = kept.values.reshape(-1, *kept.values.shape[2:])
     count = min(_VIEWS * len(crops), max(_MOST_VIEWS, len(crops)))
@@ -182,8 +177,10 @@ def _taught(
     fitted = network_input(torch.from_numpy(answers.crops[: max(_FITTED_ON // recipe.size**2, 1)]), recipe, CPU)
     narrow = narrowed(whole.cpu(), widths, fitted).to(device)
     rest = (1 - _TEACHING) * seconds
-    student = distil(narrow, answers, recipe, _PASSES, seed=seed, seconds=rest, quiet=quiet).cpu()
-    return student, len(answers.maps)
+    student = distil(
+        narrow, answers, recipe, _PASSES, temperature=teacher.temperature, seed=seed, seconds=rest, quiet=quiet
+    )
+    return student.cpu(), len(answers.maps)
 
 
 def _versus(
@@ -242,8 +239,8 @@ def _unseen(teacher: Bundle, dataset: Dataset) -> Margins | None:
     held_out = restored(teacher.scores(), "val")
     if held_out is None or len(held_out.scores) != len(learnt) or teacher.data_hash != dataset.digest():
         raise DataError(
-            f"{dataset.source}: not the pictures that {teacher.path} learnt from, val among them: with others nobody"
-            " can tell which thresholds hold for the smaller model. Name the data set of the training, unchanged"
+            f"{dataset.source}: not the pictures that {teacher.path} learnt from, val among them: nobody can tell"
+            " which of these it has seen. Name the data set of the training, unchanged"
         )
     val = np.array([sample.split == "val" for sample in learnt], np.bool_)
     return teacher.temperature * logit(held_out.scores[val])

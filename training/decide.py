@@ -23,7 +23,7 @@ _BOUNDS = (0.05, 0.95)
 SURE_OVERKILL = 0.01
 TRAINED = "torch fp32"
 HELD_OUT = "train and val, by models that had not seen the picture"
-TRANSFERRED = "val, by teachers that had not seen the picture, moved by what the student differs on it"
+TAUGHT = "val, from which its teacher has learnt"
 # In logits, where rounding is alike for all scores: 0.05 of P(defect) at 0.5, less towards 0 and 1.
 _CLEAR = 0.2
 
@@ -80,8 +80,8 @@ class Achieved:
 class Decision:
     """Chosen thresholds with the `targets` that they keep on val. `test` is None where there is no test split.
 
-    `scored_by` is the backend that gave the scores: the bounds are about it. `chosen_on` tells of which pictures, "val"
-    or HELD_OUT.
+    `scored_by` is the backend that gave the scores: the bounds are about it. `chosen_on` tells of which pictures:
+    "val", HELD_OUT or TAUGHT.
     """
 
     targets: Targets

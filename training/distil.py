@@ -3,6 +3,9 @@
 It learns the margin, the share of each place in it (the map before the mean, see `vision.explain`), so that it looks
 where the whole one looks, and the pooled features through a linear map of its own. Hinton, Vinyals, Dean: Distilling
 the Knowledge in a Neural Network, 2015; Romero et al.: FitNets, ICLR 2015.
+
+Margins and shares are compared by asinh. A wide crack may have a margin of hundreds where the thresholds are at a few:
+the squared error of those would leave nothing of the parts in doubt.
 """
 
 import copy
@@ -33,6 +36,7 @@ _PICTURES_AT_ONCE = 8
 _RATE, _DECAY = 2e-3, 1e-2
 _WARM = 0.1  # of the way, while the rate rises
 _MEMORY = 0.99  # of the running mean of weights, in each step
+_IN_DOUBT = 2.0  # in logits of the calibrated probability: up to here a difference counts in full
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +88,21 @@ def ask(
 
 
 def distil(
-    student: ResNet18, answers: Answers, recipe: Recipe, passes: int, *, seed: int, seconds: float, quiet: bool
-) -> ResNet18:
+    student: ResNet18, answers: Answers, recipe: Recipe, passes: int, *,
+    temperature: float, seed: int, seconds: float, quiet: bool,
+) -> ResNet18:  # fmt: skip
     """`student` after so many passes over the answers: the running mean of its weights, in eval mode.
 
-    Where that takes longer than `seconds`, fewer steps with the same course of the learning rate. Where it does not,
-    the same answers, seed, library versions and number of threads give the same weights.
+    `temperature` is the teacher's: its margin over that is the logit of a probability. Where learning would take longer
+    than `seconds`, fewer steps with the same course of the rate. Where it does not, the same answers, seed, library
+    versions and number of threads give the same weights.
     """
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     student = student.to(memory_format=torch.channels_last).train()
     mean = copy.deepcopy(student)
     adapter = nn.Linear(student.fc.in_features, answers.pooled.shape[1]).to(student.device)
+    wanted = _Wanted.of(answers, _IN_DOUBT * temperature, student.device)
     optimizer = torch.optim.AdamW([*student.parameters(), *adapter.parameters()], weight_decay=_DECAY)
     batches_of_pass = max(len(answers.maps) // _BATCH, 1)
     steps, done, began = passes * batches_of_pass, 0, clock.monotonic()
@@ -107,7 +114,9 @@ def distil(
                     return mean.eval()
                 for group in optimizer.param_groups:
                     group["lr"] = _RATE * min(course / _WARM, (1 + math.cos(math.pi * course)) / 2)
-                loss = _loss(student, adapter, answers, chosen, recipe)
+                with in_bf16(student.device):
+                    maps, pooled = _mapped(student, answers.crops[chosen], recipe)
+                loss = wanted.missed(chosen, maps.float(), adapter(pooled.float()))
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -139,18 +148,27 @@ def _mapped(model: ResNet18, crops: CropPixels, recipe: Recipe) -> tuple[Tensor,
     return torch.einsum("nchw,c->nhw", places, weight) + bias, places.mean(dim=(2, 3))
 
 
-def _loss(student: ResNet18, adapter: nn.Linear, answers: Answers, chosen: NDArray[np.intp], recipe: Recipe) -> Tensor:
-    """Squared errors of margin and map in units of their variance, and the angle between pooled features."""
-    with in_bf16(student.device):
-        maps, pooled = _mapped(student, answers.crops[chosen], recipe)
-    margins = answers.maps.mean(axis=(1, 2))
-    wanted, wanted_maps, wanted_features = (
-        torch.from_numpy(array[chosen]).to(student.device) for array in (margins, answers.maps, answers.pooled)
-    )
-    maps = maps.float()
-    of_margin = (maps.mean(dim=(1, 2)) - wanted).square().mean() / max(float(margins.var()), 1e-6)
-    of_map = (maps - wanted_maps).square().mean() / max(float(answers.maps.var()), 1e-6)
-    return of_margin + of_map + 1 - cosine_similarity(adapter(pooled.float()), wanted_features).mean()
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Answers as they are compared: asinh of margins [n] and maps [n, rows, columns], and pooled features."""
+
+    scale: float
+    margins: Tensor
+    maps: Tensor
+    pooled: Tensor
+
+    @classmethod
+    def of(cls, answers: Answers, scale: float, device: torch.device) -> "_Wanted":
+        maps, pooled = (torch.from_numpy(array).to(device) for array in (answers.maps, answers.pooled))
+        return cls(scale, (maps.mean(dim=(1, 2)) / scale).asinh(), (maps / scale).asinh(), pooled)
+
+    def missed(self, chosen: NDArray[np.intp], maps: Tensor, pooled: Tensor) -> Tensor:
+        """Squared errors of margin and map in units of their variance, and the angle between pooled features."""
+        some = torch.from_numpy(chosen).to(maps.device)
+        of_margin = ((maps.mean(dim=(1, 2)) / self.scale).asinh() - self.margins[some]).square().mean()
+        of_map = ((maps / self.scale).asinh() - self.maps[some]).square().mean()
+        errors = of_margin / self.margins.var().clamp(min=1e-6) + of_map / self.maps.var().clamp(min=1e-6)
+        return errors + 1 - cosine_similarity(pooled, self.pooled[some]).mean()
 
 
 def _follow(mean: ResNet18, student: ResNet18, memory: float) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from inspection.errors import DataError
 from inspection.part import Label
 from training.dataset import Dataset, Sample, require_classes
-from training.decide import HELD_OUT, TRAINED, TRANSFERRED, Decision, clear_of, decide
+from training.decide import HELD_OUT, TAUGHT, TRAINED, Decision, clear_of, decide
 from training.evaluate import score, truth_of
 from training.good import BANK_TRAINED, ENOUGH, decide_by_good
 from training.metrics import Report, report
@@ -84,7 +84,7 @@ def rechoose_stored(bundle: Bundle, targets: Targets) -> Rechosen:
     learnt_from = bundle.metrics.get("training", {}).get("learnt_from", ())
     chosen_on = "val"
     if "val" in learnt_from:
-        chosen_on = TRANSFERRED if bundle.arch == "resnet18-narrow" else HELD_OUT
+        chosen_on = TAUGHT if bundle.arch == "resnet18-narrow" else HELD_OUT
     bank = bundle.arch == "resnet18-bank"
     choose = decide_by_good if bank and val.truth.sum() < ENOUGH else decide
     scored_by = BANK_TRAINED if bank else TRAINED

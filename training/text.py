@@ -1,6 +1,6 @@
 """Reports and mistakes as lines for a terminal."""
 
-from training.decide import Achieved, Decision, Share
+from training.decide import HELD_OUT, TAUGHT, Achieved, Decision, Share
 from training.evaluate import Mistake
 from training.metrics import MEASURES, Report
 from training.search import Search
@@ -63,7 +63,7 @@ def decision_lines(decision: Decision) -> list[str]:
         ),
         *_BOUNDS_HEAD,
     ]
-    chooser = "val" if decision.chosen_on == "val" else "held out"
+    chooser = "held out" if decision.chosen_on == HELD_OUT else "val"
     for split, found in ((chooser, decision.val), ("test", decision.test)):
         if found is not None:
             lines += _achieved_lines(split, found, targets.max_escape, targets.max_overkill)
@@ -74,6 +74,11 @@ def decision_lines(decision: Decision) -> list[str]:
         lines.append(
             f"  The {val.escape.of} defective and {val.overkill.of} good pictures come from {val.escape_groups.of} and "
             f"{val.overkill_groups.of} groups: parts of other groups may well exceed a bound that counts pictures."
+        )
+    if decision.chosen_on == TAUGHT:
+        lines.append(
+            "  Some of what its teacher knows of val has come to this model: expect more errors than on val, and prove"
+            " a bound on pictures that neither has seen: linegate thresholds BUNDLE NEW"
         )
     if val.passes_nothing:
         lines.append("  No good picture would pass: the model does not tell good from bad well enough for this.")

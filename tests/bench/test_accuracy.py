@@ -1,6 +1,7 @@
 """The table of docs/accuracy.md, and its row that no command of linegate fills."""
 
 import importlib
+import json
 import subprocess
 import threading
 from pathlib import Path
@@ -63,9 +64,48 @@ def test_without_an_environment_of_anomalib_its_row_says_that_it_was_not_run(cel
         data=tmp_path, work=tmp_path, sets=["set"], ways=["patchcore"], seeds=1, budget=1.0, anomalib=""
     )
     assert list(cell.cells(args)) == []
-    assert "| patchcore | not run |" in cell.table(args, {})
+    assert "| patchcore | not run |" in cell.table(args, {}, {})
     args.anomalib = "python"
     assert [found.way.name for found in cell.cells(args)] == ["patchcore"]
+
+
+MEASURED = {
+    f"{measure}{end}": value
+    for measure in ("auroc", "average_precision", "accuracy", "recall_at_1pct_overkill", "escape", "overkill")
+    for end, value in (("", 0.25), ("_ci", [0.125, 0.5]))
+}
+
+
+def test_a_row_is_made_of_what_earlier_runs_left_in_the_repository(
+    cell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each on its own machine, whose work folder is gone; what none of them has stays as the page tells it."""
+    page = tmp_path / "page.md"
+    page.write_text(
+        f"before\n{cell.BEGIN}\n\n### set\n\n| | seeds |\n|---|---|\n| auto | 3 | by hand | 30 |\n"
+        f"| ok-only | 1 | of old | 38 |\n\n{cell.END}\nafter\n"
+    )
+    monkeypatch.setattr(cell, "PAGE", page)
+    monkeypatch.setattr(cell, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(cell, "rates", lambda args: {})
+    for seed in (0, 1):
+        work = tmp_path / f"work{seed}"
+        (work / "set").mkdir(parents=True)
+        result = {**MEASURED, "auroc": 0.5 + 0.25 * seed, "worst_escapes": ["a.png"], "made": {"minutes": 1.0}}
+        (work / "set" / f"ok-only-{seed}.json").write_text(json.dumps(result))
+        words = [str(tmp_path), "--work", str(work), "--sets", "set", "--seeds", "2", "--only-show", "--write"]
+        monkeypatch.setattr(cell.sys, "argv", ["accuracy.py", *words])
+        assert cell.main() == 0
+
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert "| auto | 3 | by hand | 30 |" in lines
+    (row,) = [line for line in lines if line.startswith("| ok-only")]
+    assert row.startswith("| ok-only | 2 | 0.625 ± ")
+    assert row.endswith(" | 38 |")
+    kept = json.loads((tmp_path / "figures" / "set" / "ok-only-1.json").read_text())
+    assert kept["auroc"] == 0.75
+    assert "worst_escapes" not in kept
 
 
 def cells_of(cell: Any, tmp_path: Path, *ways: str, seeds: int) -> list[Any]:
