@@ -79,7 +79,7 @@ MEASURED = {
 def test_a_row_is_made_of_what_earlier_runs_left_in_the_repository(
     cell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each on its own machine, whose work folder is gone; what none of them has stays as the page tells it."""
+    """Each on its own machine, whose work folder is gone; where the page tells of more seeds, it stays."""
     page = tmp_path / "page.md"
     page.write_text(
         f"before\n{cell.BEGIN}\n\n### set\n\n| | seeds |\n|---|---|\n| auto | 3 | by hand | 30 |\n"
@@ -88,11 +88,11 @@ def test_a_row_is_made_of_what_earlier_runs_left_in_the_repository(
     monkeypatch.setattr(cell, "PAGE", page)
     monkeypatch.setattr(cell, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(cell, "rates", lambda args: {})
-    for seed in (0, 1):
-        work = tmp_path / f"work{seed}"
+    for way, seed in (("ok-only", 0), ("ok-only", 1), ("auto", 0)):
+        work = tmp_path / f"{way}{seed}"
         (work / "set").mkdir(parents=True)
         result = {**MEASURED, "auroc": 0.5 + 0.25 * seed, "worst_escapes": ["a.png"], "made": {"minutes": 1.0}}
-        (work / "set" / f"ok-only-{seed}.json").write_text(json.dumps(result))
+        (work / "set" / f"{way}-{seed}.json").write_text(json.dumps(result))
         words = [str(tmp_path), "--work", str(work), "--sets", "set", "--seeds", "2", "--only-show", "--write"]
         monkeypatch.setattr(cell.sys, "argv", ["accuracy.py", *words])
         assert cell.main() == 0
