@@ -159,7 +159,7 @@ def test_only_a_whole_network_is_compressed(student: Bundle, data: Dataset, tmp_
         compressed(student, data, tmp_path / "smaller")
 
 
-@pytest.mark.parametrize(("target", "widths"), [(5, LADDER[0]), (10, LADDER[0]), (20, LADDER[1]), (50, LADDER[2])])
+@pytest.mark.parametrize(("target", "widths"), [(5, LADDER[0]), (10, LADDER[0]), (20, LADDER[0]), (50, LADDER[1])])
 def test_the_widest_network_that_is_small_enough_is_taken(target: float, widths: tuple[int, ...]) -> None:
     assert widths_for(target) == widths
 
@@ -210,7 +210,7 @@ def test_a_student_comes_closer_to_its_teachers_answers_by_learning(trained: Mad
     whole = build_resnet18(trained.bundle.tensors())
     crops = np.random.default_rng(0).integers(0, 256, (8, 1, 64, 64), np.uint8)
     answers = ask(whole, crops, RECIPE, 64, tmp_path / "views.npy", seed=0, seconds=600, quiet=True)
-    drawn = ResNet18(widths=LADDER[2]).eval()
+    drawn = ResNet18(widths=LADDER[-1]).eval()
 
     def error(model: ResNet18) -> float:
         with torch.inference_mode():
@@ -233,7 +233,7 @@ def test_a_part_of_enormous_margin_does_not_take_the_lesson_from_those_in_doubt(
     shown = network_input(torch.from_numpy(answers.crops), RECIPE, CPU)
 
     def error(temperature: float) -> float:
-        begun = narrowed(whole, LADDER[2], shown)
+        begun = narrowed(whole, LADDER[-1], shown)
         taught = distil(begun, heavy, RECIPE, 12, temperature=temperature, seed=0, seconds=600, quiet=True)
         with torch.inference_mode():
             logits = taught(shown).numpy()
@@ -249,7 +249,7 @@ def test_learning_ends_with_its_time(trained: Made, tmp_path: Path) -> None:
     crops = np.zeros((8, 1, 64, 64), np.uint8)
     answers = ask(whole, crops, RECIPE, 1000, tmp_path / "views.npy", seed=0, seconds=1e-9, quiet=True)
     assert len(answers.crops) == len(answers.maps) == 32
-    narrow = narrowed(whole, LADDER[2], network_input(torch.from_numpy(crops), RECIPE, CPU))
+    narrow = narrowed(whole, LADDER[-1], network_input(torch.from_numpy(crops), RECIPE, CPU))
     distil(narrow, answers, RECIPE, 1000, temperature=1.0, seed=0, seconds=1e-9, quiet=True)
 
 
