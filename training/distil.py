@@ -4,8 +4,8 @@ It learns the margin, the share of each place in it (the map before the mean, se
 where the whole one looks, and the pooled features through a linear map of its own. Hinton, Vinyals, Dean: Distilling
 the Knowledge in a Neural Network, 2015; Romero et al.: FitNets, ICLR 2015.
 
-Margins and shares are compared by asinh. A gross defect may have a margin of hundreds where the thresholds are at a few:
-the squared error of those would leave nothing of the parts in doubt.
+Margins and shares are compared by asinh. A gross defect may have a margin of hundreds where the thresholds are at a
+few: the squared error of those would leave nothing of the parts in doubt.
 """
 
 import copy
