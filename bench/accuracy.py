@@ -234,9 +234,9 @@ def rates(args: argparse.Namespace) -> dict[str, float]:
 
 
 def table(args: argparse.Namespace, speed: dict[str, float], before: Mapping[tuple[str, str], str]) -> str:
-    """Markdown, one table for each data set; `before` are rows of it, by data set and way."""
+    """Markdown, one table for each data set; `before` are rows of it, by data set and way: those sets come first."""
     lines: list[str] = []
-    for name in args.sets:
+    for name in dict.fromkeys([*(told for told, _ in before), *args.sets]):
         lines += ["", f"### {name}", "", f"| | seeds | {' | '.join(MEASURES.values())} | pictures/s, one core |"]
         lines.append("|" + "---|" * (len(MEASURES) + 3))
         for way in WAYS:

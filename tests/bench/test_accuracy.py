@@ -83,7 +83,7 @@ def test_a_row_is_made_of_what_earlier_runs_left_in_the_repository(
     page = tmp_path / "page.md"
     page.write_text(
         f"before\n{cell.BEGIN}\n\n### set\n\n| | seeds |\n|---|---|\n| auto | 3 | by hand | 30 |\n"
-        f"| ok-only | 1 | of old | 38 |\n\n{cell.END}\nafter\n"
+        f"| ok-only | 1 | of old | 38 |\n\n### other\n\n| auto | 2 | of another set | |\n\n{cell.END}\nafter\n"
     )
     monkeypatch.setattr(cell, "PAGE", page)
     monkeypatch.setattr(cell, "FIGURES", tmp_path / "figures")
@@ -100,7 +100,8 @@ def test_a_row_is_made_of_what_earlier_runs_left_in_the_repository(
     lines = page.read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
     assert "| auto | 3 | by hand | 30 |" in lines
-    (row,) = [line for line in lines if line.startswith("| ok-only")]
+    assert lines.index("### other") < lines.index("| auto | 2 | of another set | |")
+    row = next(line for line in lines if line.startswith("| ok-only"))
     assert row.startswith("| ok-only | 2 | 0.625 ± ")
     assert row.endswith(" | 38 |")
     kept = json.loads((tmp_path / "figures" / "set" / "ok-only-1.json").read_text())
