@@ -12,12 +12,10 @@ import argparse
 import json
 import math
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
+
+from inspection import clock
+from vision.cpu import cpu_model
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "accuracy.md"
@@ -82,7 +83,7 @@ class Cell:
 
     @property
     def kept(self) -> Path:
-        return FIGURES / self.data.name / f"{self.way.name}-{self.seed}.json"
+        return FIGURES / self.result.relative_to(self.work)
 
     def done(self) -> dict[str, Any] | None:
         return json.loads(self.result.read_text()) if self.result.exists() else None
@@ -164,26 +165,19 @@ def fill(cell: Cell, threads: int) -> None:
         raise LookupError(f"it needs {cell.way.after}, which is not made yet")
     cell.place.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(cell.place, ignore_errors=True)  # an unfinished one
-    began = time.monotonic()
+    began = clock.monotonic()
     if cell.way.apart:
         measured = _said([cell.anomalib, *cell.way.make(cell)], threads)
     else:
         _said([*LINEGATE, *cell.way.make(cell), "--json"], threads)
         words = ["evaluate", str(cell.place), str(cell.data), "--backend", cell.way.backend, "--json"]
         measured = _said([*LINEGATE, *words], threads)
-    made = {"minutes": round((time.monotonic() - began) / 60, 1), "cores": threads, "processor": processor()}
+    made = {"minutes": round((clock.monotonic() - began) / 60, 1), "cores": threads, "processor": cpu_model()}
     if cell.way.name == "auto":
         made["budget"] = cell.budget
     staged = cell.result.with_suffix(".part")
     staged.write_text(json.dumps({**measured, "made": made}, indent=1) + "\n")
     staged.rename(cell.result)
-
-
-def processor() -> str:
-    """The model, as Linux knows it."""
-    told = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
-    models = [line.partition(":")[2].strip() for line in told.splitlines() if line.startswith("model name")]
-    return models[0] if models else platform.machine()
 
 
 def _said(command: list[str], threads: int) -> dict[str, Any]:
@@ -201,10 +195,8 @@ def rates(args: argparse.Namespace) -> dict[str, float]:
     What was made apart has measured itself, by its processor's time.
     """
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    sys.path.insert(0, str(ROOT))
     import numpy as np  # noqa: PLC0415 - after the affinity, which its threads inherit
 
-    from inspection import clock  # noqa: PLC0415
     from vision.backends.choose import open_backend  # noqa: PLC0415
     from vision.bundle import load_bundle  # noqa: PLC0415
 

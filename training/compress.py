@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from inspection.errors import BackendError, BundleError, DataError
 from inspection.part import Label
 from training.dataset import Dataset, require_classes
-from training.decide import TAUGHT, clear_of, logit
+from training.decide import TAUGHT, clear_of
 from training.device import CPU
 from training.distil import ask, distil, margins_of
 from training.evaluate import score, truth_of
@@ -28,7 +27,7 @@ from training.inputs import crops_in, network_input
 from training.make import Made, complete
 from training.narrow import narrowed
 from training.recipes import TrainingRecipe
-from training.targets import Targets, require_provable, restored, told_targets
+from training.targets import Scores, Targets, require_provable, restored, told_targets
 from training.versus import Scored, Versus, compared, cuts, rates
 from vision.backends.onnx import OnnxBackend
 from vision.bundle import Bundle
@@ -49,8 +48,6 @@ _TEACHING = 0.35  # of the time
 _AT_ONCE = 8
 # In logits, from the thresholds. Rounding moves the margin of a narrow network further than that of a whole one.
 _STEADY = 0.5
-
-Margins = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +111,11 @@ def compress(
             whole, dataset, teacher, widths, Path(scratch),
             device=device, seed=seed, seconds=60 * minutes, quiet=quiet,
         )  # fmt: skip
-        answered = {
-            split: margins_of(whole, samples, teacher.recipe, quiet=quiet)
-            for split in ("val", "test")
-            if (samples := dataset.of(split))
-        }
-        if unseen is not None:
-            answered["val"] = unseen
+        answered = {} if unseen is None else {"val": unseen}
+        for split in ("val", "test"):
+            if split not in answered and (samples := dataset.of(split)):
+                margins = margins_of(whole, samples, teacher.recipe, quiet=quiet)
+                answered[split] = probability(margins / teacher.temperature).astype(np.float64)
         made = complete(
             student,
             lambda split: margins_of(student, dataset.of(split), teacher.recipe, quiet=quiet),
@@ -184,18 +179,15 @@ def _taught(
 
 
 def _versus(
-    teacher: Bundle, student: Bundle, exported: Exported, dataset: Dataset, answered: dict[str, Margins], *,
+    teacher: Bundle, student: Bundle, exported: Exported, dataset: Dataset, answered: dict[str, Scores], *,
     target: float, threads: int, quiet: bool,
 ) -> Versus:  # fmt: skip
-    """`answered` are the teacher's margins by split, those of val by a model that had not seen them."""
+    """`answered` are the teacher's scores by split, those of val by models that had not seen the picture."""
     scores = {"val": student.scores()["val.scores"].astype(np.float64)}
     if test := dataset.of("test"):
         scores["test"] = score(student, OnnxBackend(exported.graph, "int8", threads), test, quiet=quiet)
     mine = {split: Scored(found, student.thresholds) for split, found in scores.items()}
-    theirs = {
-        split: Scored(probability(margins / teacher.temperature).astype(np.float64), teacher.thresholds)
-        for split, margins in answered.items()
-    }
+    theirs = {split: Scored(found, teacher.thresholds) for split, found in answered.items()}
     truth = {split: truth_of(dataset.of(split)) for split in mine}
     chosen = cuts(mine["val"], theirs["val"], truth["val"])
     crops = calibration_crops(teacher, dataset.of("train"), str(dataset.source))[:_AT_ONCE]
@@ -228,7 +220,7 @@ def _revised(bundle: Bundle, out: Path, metrics: Mapping[str, Any], golden: Sequ
     return revise_bundle(bundle, out, thresholds=bundle.thresholds, metrics=metrics, golden=kept)
 
 
-def _unseen(teacher: Bundle, dataset: Dataset) -> Margins | None:
+def _unseen(teacher: Bundle, dataset: Dataset) -> Scores | None:
     """What models that had not seen them made of the pictures of `val`; None where the teacher has not either.
 
     Raises DataError where training left nothing of that for these pictures.
@@ -243,7 +235,7 @@ def _unseen(teacher: Bundle, dataset: Dataset) -> Margins | None:
             " which of these it has seen. Name the data set of the training, unchanged"
         )
     val = np.array([sample.split == "val" for sample in learnt], np.bool_)
-    return teacher.temperature * logit(held_out.scores[val])
+    return held_out.scores[val]
 
 
 def _weights(widths: Widths) -> int:
