@@ -66,8 +66,8 @@ def make_auto_bundle(
     """Search on folds of `train` and `val`, measure the result on `test`, write it to `out`.
 
     `crop` is the side of the crops that the search begins with, in pixels. `model` holds the backbone's weights and
-    becomes the result. The same seed gives the same bundle where the budget skipped nothing. Raises DataError, also
-    where groups are too few for folds or pictures for `targets`, and BundleError where `out` cannot be written.
+    becomes the result. The same seed gives the same bundle where the budget skipped and cut nothing. Raises DataError,
+    also where groups are too few for folds or pictures for `targets`, and BundleError where `out` cannot be written.
     """
     for split in ("train", "val"):
         require_classes(dataset, split)
@@ -77,7 +77,7 @@ def make_auto_bundle(
     run = _Run(model.eval(), pictures, seed, budget, after=len(dataset.of("val")) + len(dataset.of("test")))
     lesson, trial = run.result(crop, run.reference(dataset))
     with tempfile.TemporaryDirectory(prefix="linegate-train-") as scratch:
-        learn_all(model, pictures, lesson, Path(scratch), seed=seed, budget=budget)
+        epochs = learn_all(model, pictures, lesson, Path(scratch), seed=seed, budget=budget)
         model.cpu()  # what is stored is scored where scores are the reference
         inputs: dict[Split, Inputs] = {
             split: inputs_of(model, some, lesson.recipe.plain(), Path(scratch) / split, quiet=True)
@@ -91,7 +91,7 @@ def make_auto_bundle(
             dataset,
             out,
             lesson.recipe,
-            epochs=lesson.recipe.epochs,
+            epochs=epochs,
             seed=seed,
             notes=notes,
             targets=targets,
@@ -126,7 +126,9 @@ class _Run:
         looked = self._look(pixel_candidates(crop, colour=colour, reference=reference), None)
         pixels = self._taken(looked)
         best = self._taken([pixels, *self._look(geometry_candidates(pixels[0], width, height), pixels[0])])
-        return self._learn(best, looked)
+        lesson, trial = self._learn(best, looked)
+        self._budget.expect(self._to_finish(lesson))
+        return lesson, trial
 
     def _look(self, candidates: Iterable[Candidate], best: Candidate | None) -> list[tuple[Candidate, Trial]]:
         """What is done to the pixels matters most: all of that is looked at before time is kept for learning.

@@ -6,7 +6,7 @@ epoch a matter of seconds on two CPU cores.
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -49,7 +49,7 @@ def fit(
     history: list[Epoch] = []
     best, best_state, since = np.inf, copy.deepcopy(model.state_dict()), 0
     with tqdm(total=recipe.epochs, desc="training", unit="epoch", disable=quiet) as bar:
-        for train_loss in learning(model, train, np.arange(len(train.labels)), recipe, seed):
+        for train_loss, _ in learning(model, train, np.arange(len(train.labels)), recipe, seed):
             val_loss = _loss_on(model, val, recipe)
             history.append(Epoch(train_loss, val_loss))
             if val_loss < best:
@@ -64,14 +64,28 @@ def fit(
     return history
 
 
-def learning(
-    model: ResNet18, inputs: Inputs, pictures: NDArray[np.intp], recipe: TrainingRecipe, seed: int
-) -> Iterator[float]:
-    """Train `model` in place, from `unfreeze` on, on some `pictures` of `inputs`; gives the loss after each epoch.
+def one_epoch(_left: float) -> float:
+    """What a pass stands for where there is no hurry."""
+    return 1.0
 
-    Batch norms, frozen or not, stay in eval mode: a picture's score does not depend on the others of its
-    batch, in training as in production. The same seed, data, library versions and number of threads give the
-    same weights.
+
+def learning(
+    model: ResNet18,
+    inputs: Inputs,
+    pictures: NDArray[np.intp],
+    recipe: TrainingRecipe,
+    seed: int,
+    *,
+    stride: Callable[[float], float] = one_epoch,
+) -> Iterator[tuple[float, float]]:
+    """Train `model` in place, from `unfreeze` on, on some `pictures` of `inputs`.
+
+    After each pass over them it gives the loss, and how many of the recipe's epochs that pass stood for. `stride` says
+    how many, before the pass, told how many are left. With more than one the course of the rate and of the views is the
+    same, in fewer steps.
+
+    Batch norms, frozen or not, stay in eval mode: a picture's score does not depend on the others of its batch, in
+    training as in production. The same seed, data, library versions and number of threads give the same weights.
     """
     model.eval().requires_grad_(requires_grad=False)
     groups: list[dict[str, Any]] = []
@@ -82,29 +96,33 @@ def learning(
         groups.append({"params": parameters, "lr": recipe.learning_rate * recipe.deeper**depth})
     optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     steps = -(-len(pictures) // recipe.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe))
+    rates = [group["lr"] for group in groups]
     random = np.random.default_rng(seed)
-    for epoch in range(recipe.epochs):
+    done = 0.0
+    while done < recipe.epochs:
+        epochs = stride(recipe.epochs - done)
         order = _balanced(pictures, inputs.labels, random) if recipe.balance else random.permutation(pictures)
         total = 0.0
         draw = partial(_draw, inputs, random, recipe.epochs)
-        courses = ((epoch + step / steps, chosen) for step, chosen in enumerate(np.array_split(order, steps)))
-        for chosen, drawn in ahead(draw, courses, threads=1, most=1):
+        courses = ((done + epochs * step / steps, chosen) for step, chosen in enumerate(np.array_split(order, steps)))
+        for course, chosen, drawn in ahead(draw, courses, threads=1, most=1):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * _rate(course, steps, recipe)
             loss = _loss(model, inputs, drawn, inputs.labels[chosen], recipe)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            schedule.step()
             total += loss.item() * len(chosen)
-        yield total / len(order)
+        done += epochs
+        yield total / len(order), epochs
 
 
 def _draw(
     inputs: Inputs, random: np.random.Generator, epochs: int, step: tuple[float, NDArray[np.intp]]
-) -> tuple[NDArray[np.intp], Tensor]:
-    """The pictures of a step, after so many of the epochs, and what is drawn of them."""
-    done, chosen = step
-    return chosen, inputs.drawn(chosen, random, done / epochs)
+) -> tuple[float, NDArray[np.intp], Tensor]:
+    """A step, after so many of the epochs, with such pictures, and what is drawn of them."""
+    course, chosen = step
+    return course, chosen, inputs.drawn(chosen, random, course / epochs)
 
 
 def _learning_layers(model: ResNet18, unfreeze: Unfreeze) -> list[list[nn.Module]]:
@@ -113,12 +131,12 @@ def _learning_layers(model: ResNet18, unfreeze: Unfreeze) -> list[list[nn.Module
     return layers[: ("layer4", "layer3", "layer2").index(unfreeze) + 1]
 
 
-def _rate(step: int, steps: int, recipe: TrainingRecipe) -> float:
-    """Factor of the learning rate in a step, of so many in an epoch: up in a line, then down a cosine by epochs."""
-    rising = recipe.warm_up * steps * recipe.epochs
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return (1 + math.cos(math.pi * (step // steps) / max(recipe.epochs, 1))) / 2  # no epochs, no steps
+def _rate(course: float, steps: int, recipe: TrainingRecipe) -> float:
+    """Factor of the learning rate after so many epochs of so many steps: up in a line, then down a cosine by epochs."""
+    rising = recipe.warm_up * recipe.epochs
+    if course < rising:
+        return (course * steps + 1) / (rising * steps + 1)
+    return (1 + math.cos(math.pi * math.floor(course) / recipe.epochs)) / 2
 
 
 def _balanced(pictures: NDArray[np.intp], labels: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.intp]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from training.budget import Budget
 from training.candidates import CROP, Lesson
 from training.features import FLIPS, inputs_of
-from training.fit import learning
+from training.fit import learning, one_epoch
 from training.folds import Folded
 from training.inputs import Inputs, views_in
 from training.probe import Pooled, fit_probe, mean_probe
@@ -44,18 +44,28 @@ class _Course:
     seed: int
     budget: Budget
 
-    def taught(self, some: NDArray[np.intp]) -> ResNet18:
-        """A copy that has learnt the lesson from some of the pictures."""
+    def taught(self, some: NDArray[np.intp], *, whole: bool) -> tuple[ResNet18, int]:
+        """A copy that has learnt the lesson from some of the pictures, and in how many passes."""
         model = copy.deepcopy(self.backbone)
         fit_probe(self.pooled[some], self.inputs.labels[some]).into(model)
-        self.teach(model, some)
-        return model
+        return model, self.teach(model, some, whole=whole)
 
-    def teach(self, model: ResNet18, some: NDArray[np.intp]) -> None:
-        """In place, from its classifier on."""
-        if self.lesson.recipe.epochs:
-            for _ in learning(model, self.inputs, some, self.lesson.recipe, self.seed):
-                self.budget.did(len(some) * _looks_of_a_step(self.lesson))
+    def teach(self, model: ResNet18, some: NDArray[np.intp], *, whole: bool = False) -> int:
+        """In place, from its classifier on, in as many passes as the recipe has epochs; fewer where time is short.
+
+        `whole` lessons are never cut.
+        """
+        passes = 0
+        stride = one_epoch if whole else self._stride
+        looks = len(some) * _looks_of_a_step(self.lesson)
+        for _, epochs in learning(model, self.inputs, some, self.lesson.recipe, self.seed, stride=stride):
+            self.budget.did(looks, instead_of=looks * epochs)
+            passes += 1
+        return passes
+
+    def _stride(self, left: float) -> float:
+        """So that what is left of the epochs is a number of equal passes."""
+        return left / max(1, round(left / self.budget.hurry()))
 
 
 def learn(
@@ -71,33 +81,39 @@ def learn(
     """From a probe of the same folds, for the recipe's epochs.
 
     A `taste` learns on two folds, from some of the pictures: its scores compare with those of other tastes only, and
-    its `margins` are NaN for the pictures of other folds. What is learnt from lies in the empty folder `scratch`. The
-    same arguments, library versions and number of threads give the same result. Raises DataError.
+    its `margins` are NaN for the pictures of other folds. It is never cut short. What is learnt from lies in the empty
+    folder `scratch`. The same arguments, library versions and number of threads give the same result where nothing is
+    cut. Raises DataError.
     """
     budget.doing(lesson.name)
     before = budget.spent
     course = _begun(backbone, pictures, lesson, scratch, seed=seed, budget=budget)
     views = None if taste else views_in(pictures.samples, lesson.recipe, scratch / "views", seed=seed)
     held_out = np.full(len(pictures.samples), np.nan)
-    scores, changed = [], []
+    scores, changed, passes = [], [], []
     for others, own in list(pictures.splits())[: _TASTE_FOLDS if taste else None]:
-        model = course.taught(_some_of(others, pictures, seed) if taste else others)
+        model, had = course.taught(_some_of(others, pictures, seed) if taste else others, whole=taste)
+        passes.append(had)
         held_out[own] = course.inputs.margins(model, own)
         scores.append(scored_fold(held_out[own], pictures.truth[own]))
         if views:
             changed.append(scored_fold(views.margins(model, own), pictures.truth[own]).auroc)
             budget.did(_looks_at_views(len(own), lesson))
     seconds = budget.spent - before
-    return Trial(lesson.name, lesson.candidate.cost, seconds, tuple(scores), held_out, tuple(changed))
+    cut = () if min(passes) == lesson.recipe.epochs else tuple(passes)
+    return Trial(lesson.name, lesson.candidate.cost, seconds, tuple(scores), held_out, tuple(changed), cut)
 
 
-def learn_all(model: ResNet18, pictures: Folded, lesson: Lesson, scratch: Path, *, seed: int, budget: Budget) -> None:
-    """Teach `model`, in place, the lesson from all pictures, from the mean of the probes of the folds."""
+def learn_all(model: ResNet18, pictures: Folded, lesson: Lesson, scratch: Path, *, seed: int, budget: Budget) -> int:
+    """Teach `model`, in place, the lesson from all pictures, from the mean of the probes of the folds.
+
+    Gives the passes that it had.
+    """
     budget.doing(f"{lesson.name}, from all folds")
     course = _begun(model, pictures, lesson, scratch, seed=seed, budget=budget)
     probes = [fit_probe(course.pooled[others], pictures.labels[others]) for others, _ in pictures.splits()]
     mean_probe(probes).into(model)
-    course.teach(model, np.arange(len(pictures.samples)))
+    return course.teach(model, np.arange(len(pictures.samples)))
 
 
 def looks_to_learn(pictures: Folded, lesson: Lesson) -> float:

@@ -123,6 +123,10 @@ def search_lines(search: Search) -> list[str]:
         row = f"{measures[0]:>16}{measures[1]:>16}{measures[2]:>18}{changed:>9}{trial.cost:>7.2g}{trial.seconds:>6.0f}"
         lines.append(f"  {trial.name:58}{row}")
     lines += [f"  {skipped.name}: skipped: {skipped.why}" for skipped in search.skipped]
+    for trial in search.trials:
+        if trial.cut:
+            passes = ", ".join(map(str, trial.cut))
+            lines.append(f"  {trial.name}: cut short: the machine has become slower; passes on the folds: {passes}")
     lines += [f"  taken: {choice.trial.name}: {choice.why}" for choice in search.choices]
     return lines
 

@@ -36,6 +36,7 @@ class Trial:
     `seconds` is what the trial itself took. `margins`, float64 [pictures], are each of the fold model that did not see
     the picture. `changed`, where it was measured, is the AUROC of each fold on one view of each picture (see
     `training.views`): what is left when a part lies a little elsewhere in another light. It is told, and has no say.
+    `cut` are the passes that the lesson had on each fold, where time ran short and they were fewer than its epochs.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Trial:
     folds: tuple[FoldScores, ...]
     margins: Numbers = field(repr=False, compare=False)
     changed: tuple[float, ...] = ()
+    cut: tuple[int, ...] = ()
 
     def mean(self, measure: str) -> float:
         """Over the folds; `measure` is one of FoldScores's."""
@@ -73,7 +75,8 @@ class Trial:
             for name in FoldScores.__slots__
         }
         views = {"changed": {"mean": self.mean_changed, "folds": list(self.changed)}} if self.changed else {}
-        return {"name": self.name, "cost": self.cost, **measures, **views}
+        cut = {"cut_to": list(self.cut)} if self.cut else {}
+        return {"name": self.name, "cost": self.cost, **measures, **views, **cut}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from training.make import Made, make_bundle
 from training.probe import fit_probe
 from training.recipes import TrainingRecipe, training_recipe
 from training.targets import Targets
+from training.text import search_lines
 from training.weights import pretrained
 from vision.backends.choose import open_backend
 from vision.recipe import Recipe
@@ -184,15 +185,19 @@ def test_what_does_not_fit_the_budget_is_skipped_and_named(of_bright: tuple[Data
 
 
 class Paced(Budget):
-    """A second for each look, whatever it takes."""
+    """A second for each look, whatever it takes; so many in the deep lessons."""
 
-    def __init__(self, seconds: float) -> None:
-        self.at = 0.0
+    def __init__(self, seconds: float, deep: float = 1.0) -> None:
+        self.at, self.pace, self.deep = 0.0, 1.0, deep
         super().__init__(seconds, quiet=True, now=lambda: self.at)
 
-    def did(self, looks: float) -> None:
-        self.at += looks
-        super().did(looks)
+    def doing(self, what: str) -> None:
+        self.pace = self.deep if "; layer2 to 4" in what else 1.0
+        super().doing(what)
+
+    def did(self, looks: float, *, instead_of: float | None = None) -> None:
+        self.at += looks * self.pace
+        super().did(looks, instead_of=instead_of)
 
 
 def test_where_a_classifier_falls_short_the_network_learns_from_the_plain_picture(tmp_path: Path) -> None:
@@ -206,6 +211,38 @@ def test_where_a_classifier_falls_short_the_network_learns_from_the_plain_pictur
     assert {name.split(", ")[0] for name in (taught, *too_long)} == {"gray"}
     assert min(map(epochs_of, too_long)) > epochs_of(taught)
     assert all("no time" in why for why in too_long.values())
+
+
+def test_a_search_ends_in_time_on_a_machine_that_becomes_slower_and_tells_what_it_cut(tmp_path: Path) -> None:
+    """Twice as slow from the lesson on that the rest of the time was kept for."""
+    dataset = material(tmp_path / "data", doubtful)
+    budget = Paced(240, deep=2.0)
+
+    result = made(dataset, tmp_path / "made", budget)
+
+    told = result.bundle.metrics["training"]["search"]["candidates"]
+    [cut] = [trial for trial in told if "cut_to" in trial]
+    assert min(cut["cut_to"]) < epochs_of(cut["name"])
+    assert budget.spent < 240
+    assert result.search
+    assert any("cut short" in line for line in search_lines(result.search))
+
+
+def test_a_lesson_that_is_cut_ends_as_slowly_as_a_whole_one(of_bright: tuple[Dataset, Made], tmp_path: Path) -> None:
+    """In half of the passes, the last ones of which change little."""
+    dataset, _ = of_bright
+    recipe = TrainingRecipe(image=PLAIN, loss="cross_entropy", epochs=8, batch=8)
+    model = pretrained(str(IMAGENET))
+    inputs = inputs_of(model, dataset.samples[:16], recipe, tmp_path / "values", quiet=True)
+
+    moved, before = [], model.fc.weight.detach().clone()
+    for _, epochs in learning(model, inputs, np.arange(16), recipe, 0, stride=lambda left: left / round(left / 2)):
+        moved.append(float((model.fc.weight.detach() - before).abs().sum()))
+        before = model.fc.weight.detach().clone()
+        assert epochs == 2
+
+    assert len(moved) == 4
+    assert moved[-1] < moved[0] / 2
 
 
 def test_pixels_that_are_far_ahead_are_tasted_beside_the_plain_picture(tmp_path: Path) -> None:
