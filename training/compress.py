@@ -17,7 +17,7 @@ import torch
 
 from inspection.errors import BackendError, BundleError, DataError
 from inspection.part import Label
-from training.dataset import Dataset, Split, require_classes
+from training.dataset import Dataset, require_classes
 from training.decide import TAUGHT, clear_of
 from training.device import CPU
 from training.distil import ask, distil, margins_of
@@ -104,14 +104,14 @@ def compress(
     require_classes(dataset, "train")
     targets = targets or told_targets(teacher.metrics.get("decision") or {})
     require_provable(targets, val, "val")
-    held_out = _held_out(teacher, dataset)
+    unseen = _unseen(teacher, dataset)
     whole = build_resnet18(teacher.tensors())
     with tempfile.TemporaryDirectory(prefix="linegate-compress-") as scratch:
         student, views = _taught(
-            whole, dataset, teacher, widths, Path(scratch), held_out=held_out.get("train"),
+            whole, dataset, teacher, widths, Path(scratch),
             device=device, seed=seed, seconds=60 * minutes, quiet=quiet,
         )  # fmt: skip
-        answered: dict[str, Scores] = {"val": held_out["val"]} if held_out else {}
+        answered = {} if unseen is None else {"val": unseen}
         for split in ("val", "test"):
             if split not in answered and (samples := dataset.of(split)):
                 margins = margins_of(whole, samples, teacher.recipe, quiet=quiet)
@@ -129,10 +129,10 @@ def compress(
                 "views": views,
                 "passes": _PASSES,
                 "seed": seed,
-                "learnt_from": ["train", "val"] if held_out else ["train"],
+                "learnt_from": ["train"] if unseen is None else ["train", "val"],
             },
             targets=targets,
-            chosen_on=TAUGHT if held_out else "val",
+            chosen_on="val" if unseen is None else TAUGHT,
         )
         student_bundle = _steady(made.bundle)
         try:
@@ -148,14 +148,12 @@ def compress(
 
 
 def _taught(
-    whole: ResNet18, dataset: Dataset, teacher: Bundle, widths: Widths, scratch: Path, *, held_out: Scores | None,
+    whole: ResNet18, dataset: Dataset, teacher: Bundle, widths: Widths, scratch: Path, *,
     device: torch.device, seed: int, seconds: float, quiet: bool,
 ) -> tuple[ResNet18, int]:  # fmt: skip
     """The student of `whole`, the teacher's network, and from how many views it has learnt.
 
-    `held_out` is what models that had not seen them make of the pictures of `train`, float64 [pictures].
-    Both networks are on the CPU afterwards, as before: what is stored is scored there, and those scores are the
-    reference.
+    Both are on the CPU afterwards, as before: what is stored is scored there, and those scores are the reference.
     """
     recipe = teacher.recipe
     kept = crops_in(dataset.of("train"), TrainingRecipe(image=recipe), scratch / "crops", quiet=quiet)
@@ -175,9 +173,8 @@ def _taught(
     narrow = narrowed(whole.cpu(), widths, fitted).to(device)
     rest = (1 - _TEACHING) * seconds
     student = distil(
-        narrow, answers, recipe, _PASSES,
-        temperature=teacher.temperature, seed=seed, seconds=rest, quiet=quiet, held_out=held_out,
-    )  # fmt: skip
+        narrow, answers, recipe, _PASSES, temperature=teacher.temperature, seed=seed, seconds=rest, quiet=quiet
+    )
     return student.cpu(), len(answers.maps)
 
 
@@ -223,13 +220,13 @@ def _revised(bundle: Bundle, out: Path, metrics: Mapping[str, Any], golden: Sequ
     return revise_bundle(bundle, out, thresholds=bundle.thresholds, metrics=metrics, golden=kept)
 
 
-def _held_out(teacher: Bundle, dataset: Dataset) -> dict[Split, Scores]:
-    """What models that had not seen them made of the pictures of `train` and `val`, where the teacher learnt from both.
+def _unseen(teacher: Bundle, dataset: Dataset) -> Scores | None:
+    """What models that had not seen them made of the pictures of `val`; None where the teacher has not either.
 
     Raises DataError where training left nothing of that for these pictures.
     """
     if "val" not in teacher.metrics.get("training", {}).get("learnt_from", ()):
-        return {}
+        return None
     learnt = [sample for sample in dataset.samples if sample.split in ("train", "val")]
     held_out = restored(teacher.scores(), "val")
     if held_out is None or len(held_out.scores) != len(learnt) or teacher.data_hash != dataset.digest():
@@ -237,8 +234,8 @@ def _held_out(teacher: Bundle, dataset: Dataset) -> dict[Split, Scores]:
             f"{dataset.source}: not the pictures that {teacher.path} learnt from, val among them: nobody can tell"
             " which of these it has seen. Name the data set of the training, unchanged"
         )
-    splits = np.array([sample.split for sample in learnt])
-    return {split: held_out.scores[splits == split] for split in ("train", "val")}
+    val = np.array([sample.split == "val" for sample in learnt], np.bool_)
+    return held_out.scores[val]
 
 
 def _weights(widths: Widths) -> int:

@@ -6,10 +6,6 @@ the Knowledge in a Neural Network, 2015; Romero et al.: FitNets, ICLR 2015.
 
 Margins and shares are compared by asinh. A gross defect may have a margin of hundreds where the thresholds are at a
 few: the squared error of those would leave nothing of the parts in doubt.
-
-What the teacher says of a picture that it has learnt from is in part that picture's label, which teaches nothing about
-others. Where there are scores of models that had not seen it, the margins that the student learns are without that.
-Dao, Kamath, Syrgkanis, Mackey: Knowledge Distillation as Semiparametric Inference, ICLR 2021, call it cross-fitting.
 """
 
 import copy
@@ -17,7 +13,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,11 +24,9 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from inspection import clock
 from inspection.frame import CropPixels
 from training.dataset import Sample
-from training.decide import logit
 from training.device import in_bf16
 from training.inputs import network_input
 from training.pictures import batches
-from training.targets import Scores
 from training.views import mixed_view
 from vision.recipe import Recipe
 from vision.resnet import ResNet18
@@ -44,48 +37,18 @@ _RATE, _DECAY = 2e-3, 1e-2
 _WARM = 0.1  # of the way, while the rate rises
 _MEMORY = 0.99  # of the running mean of weights, in each step
 _IN_DOUBT = 2.0  # in logits of the calibrated probability: up to here a difference counts in full
-_CERTAIN = 27.0  # likewise: a stored probability tells no more than that
-
-
-_Float = TypeVar("_Float", np.float32, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What the whole network makes of `crops`, uint8 [n, channels, size, size].
 
-    `maps` are float32 [n, rows, columns], with the margins as their means, and `pooled` float32 [n, features]. `parts`,
-    int64 [n, 2], are the numbers of the crops that each was made of, and `shares`, float64 [n, 2], how much of each is
-    in it. Those that show each of the `drawn_from` crops as it is come first.
+    `maps` are float32 [n, rows, columns], with the margins as their means, and `pooled` float32 [n, features].
     """
 
     crops: CropPixels
     maps: NDArray[np.float32]
     pooled: NDArray[np.float32]
-    parts: NDArray[np.int64]
-    shares: NDArray[np.float64]
-    drawn_from: int
-
-    @property
-    def margins(self) -> NDArray[np.float64]:
-        """float64 [n]."""
-        return np.asarray(self.maps.mean(axis=(1, 2), dtype=np.float64))
-
-    def memory(self, held_out: Scores, temperature: float) -> NDArray[np.float64]:
-        """What of each answer's margin is memory of the pictures, as far as that is told: float64 [n], in asinh.
-
-        `held_out` are float64 [pictures], what models that had not seen them make of them. Where a picture has several
-        crops it is told of the worst alone, by which it is judged. Of mixed crops, each one's share.
-        """
-        count = self.drawn_from
-        found = np.zeros(count)
-        if len(self.maps) >= count:  # there was time to ask about each as it is
-            plain = np.empty(count)
-            plain[self.parts[:count, 0]] = self.margins[:count] / temperature
-            worst = np.arange(0, count, count // len(held_out)) + plain.reshape(len(held_out), -1).argmax(axis=1)
-            known, unseen = (logits.clip(-_CERTAIN, _CERTAIN) for logits in (plain[worst], logit(held_out)))
-            found[worst] = _bent(known) - _bent(unseen)
-        return np.asarray((found[self.parts] * self.shares).sum(axis=1), np.float64)
 
 
 def ask(
@@ -106,7 +69,6 @@ def ask(
     random = np.random.default_rng(seed)
     views = np.lib.format.open_memmap(file, "w+", np.uint8, (count, *crops.shape[1:]))
     order = np.concatenate([random.permutation(len(crops)) for _ in range(-(-count // len(crops)))])[:count]
-    parts, shares = np.repeat(order[:, None], 2, axis=1), np.tile((1.0, 0.0), (count, 1))
     maps: list[NDArray[np.float32]] = []
     pooled: list[NDArray[np.float32]] = []
     teacher = teacher.to(memory_format=torch.channels_last)
@@ -115,28 +77,23 @@ def ask(
         while done < count and (not done or clock.monotonic() - began < seconds):
             some = order[done : done + _BATCH]
             for row, number in enumerate(some, done):
-                if row < len(crops):
-                    views[row] = crops[number]
-                    continue
-                mixed = mixed_view(crops, int(number), random)
-                views[row], parts[row, 1], shares[row] = mixed.pixels, mixed.other, (1 - mixed.share, mixed.share)
+                views[row] = crops[number] if row < len(crops) else mixed_view(crops, int(number), random)
             with torch.inference_mode(), in_bf16(teacher.device):
                 found, features = _mapped(teacher, views[done : done + len(some)], recipe)
             maps.append(found.float().cpu().numpy())
             pooled.append(features.float().cpu().numpy())
             done += len(some)
             bar.update(len(some))
-    return Answers(views[:done], np.concatenate(maps), np.concatenate(pooled), parts[:done], shares[:done], len(crops))
+    return Answers(views[:done], np.concatenate(maps), np.concatenate(pooled))
 
 
 def distil(
     student: ResNet18, answers: Answers, recipe: Recipe, passes: int, *,
-    temperature: float, seed: int, seconds: float, quiet: bool, held_out: Scores | None = None,
+    temperature: float, seed: int, seconds: float, quiet: bool,
 ) -> ResNet18:  # fmt: skip
     """`student` after so many passes over the answers: the running mean of its weights, in eval mode.
 
-    `temperature` is the teacher's: its margin over that is the logit of a probability. `held_out` is what models that
-    had not seen them make of the pictures, float64 [pictures]. Where learning would take longer
+    `temperature` is the teacher's: its margin over that is the logit of a probability. Where learning would take longer
     than `seconds`, fewer steps with the same course of the rate. Where it does not, the same answers, seed, library
     versions and number of threads give the same weights.
     """
@@ -145,7 +102,7 @@ def distil(
     student = student.to(memory_format=torch.channels_last).train()
     mean = copy.deepcopy(student)
     adapter = nn.Linear(student.fc.in_features, answers.pooled.shape[1]).to(student.device)
-    wanted = _Wanted.of(answers, temperature, held_out, student.device)
+    wanted = _Wanted.of(answers, _IN_DOUBT * temperature, student.device)
     optimizer = torch.optim.AdamW([*student.parameters(), *adapter.parameters()], weight_decay=_DECAY)
     batches_of_pass = max(len(answers.maps) // _BATCH, 1)
     steps, done, began = passes * batches_of_pass, 0, clock.monotonic()
@@ -193,10 +150,7 @@ def _mapped(model: ResNet18, crops: CropPixels, recipe: Recipe) -> tuple[Tensor,
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Answers as they are compared: asinh of margins [n] and maps [n, rows, columns], and pooled features.
-
-    Maps are the teacher's own also where margins are `held_out`: which places speak for a defect is no memory.
-    """
+    """Answers as they are compared: asinh of margins [n] and maps [n, rows, columns], and pooled features."""
 
     scale: float
     margins: Tensor
@@ -204,12 +158,9 @@ class _Wanted:
     pooled: Tensor
 
     @classmethod
-    def of(cls, answers: Answers, temperature: float, held_out: Scores | None, device: torch.device) -> "_Wanted":
-        margins = _bent(answers.margins / temperature)
-        if held_out is not None:
-            margins -= answers.memory(held_out, temperature)
-        wanted = (margins.astype(np.float32), _bent(answers.maps / np.float32(temperature)), answers.pooled)
-        return cls(_IN_DOUBT * temperature, *(torch.from_numpy(array).to(device) for array in wanted))
+    def of(cls, answers: Answers, scale: float, device: torch.device) -> "_Wanted":
+        maps, pooled = (torch.from_numpy(array).to(device) for array in (answers.maps, answers.pooled))
+        return cls(scale, (maps.mean(dim=(1, 2)) / scale).asinh(), (maps / scale).asinh(), pooled)
 
     def missed(self, chosen: NDArray[np.intp], maps: Tensor, pooled: Tensor) -> Tensor:
         """Squared errors of margin and map in units of their variance, and the angle between pooled features."""
@@ -218,12 +169,6 @@ class _Wanted:
         of_map = ((maps / self.scale).asinh() - self.maps[some]).square().mean()
         errors = of_margin / self.margins.var().clamp(min=1e-6) + of_map / self.maps.var().clamp(min=1e-6)
         return errors + 1 - cosine_similarity(pooled, self.pooled[some]).mean()
-
-
-def _bent(logits: NDArray[_Float]) -> NDArray[_Float]:
-    """Orders of magnitude where a part is not in doubt."""
-    bent: NDArray[_Float] = np.arcsinh(logits / _IN_DOUBT)
-    return bent
 
 
 def _follow(mean: ResNet18, student: ResNet18, memory: float) -> None:

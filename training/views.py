@@ -5,8 +5,6 @@ What a network is to learn from keeps its finest grain: it is mirrored, mixed, c
 for a network to ask another: the answer is the label, whatever is shown.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +16,6 @@ Picture = NDArray[np.uint8]
 _SHIFT, _SCALE, _TURN = 0.05, 0.06, 4.0  # of the side, of the size, degrees
 _GAIN, _OFFSET = 0.2, 16.0
 _MIXED, _PASTED, _BLURRED, _CUT = 0.25, 0.25, 0.2, 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Mixed:
-    """`pixels`, uint8 [channels, size, size], with a `share` of crop number `other` in them: 0 where there is none."""
-
-    pixels: Picture
-    other: int
-    share: float
 
 
 def view(crop: CropPixels, random: np.random.Generator) -> Picture:
@@ -41,24 +30,22 @@ def view(crop: CropPixels, random: np.random.Generator) -> Picture:
     return _lit_crop(picture, random)
 
 
-def mixed_view(crops: CropPixels, number: int, random: np.random.Generator) -> Mixed:
+def mixed_view(crops: CropPixels, number: int, random: np.random.Generator) -> Picture:
     """Crop `number` of `crops`, uint8 [n, channels, size, size], as sharp as it is: mirrored, lit, perhaps covered.
 
     Half of the time it is mixed with another one.
     """
-    picture, beside, share = _mirrored(crops[number], random), number, 0.0
+    picture = _mirrored(crops[number], random)
     chance = random.random()
     if chance < _MIXED + _PASTED:
-        beside = int(random.integers(len(crops)))
-        other = _mirrored(crops[beside], random)
+        other = _mirrored(crops[random.integers(len(crops))], random)
         if chance < _MIXED:
-            share = 1 - random.uniform(0.2, 0.8)
-            picture = np.rint((1 - share) * picture + share * other).astype(np.uint8)
+            share = random.uniform(0.2, 0.8)
+            picture = np.rint(share * picture + (1 - share) * other).astype(np.uint8)
         else:
             rows, columns = _window(picture, random)
             picture[rows, columns] = other[rows, columns]
-            share = other[rows, columns].size / other.size
-    return Mixed(_lit_crop(_covered(picture, random), random), beside, share)
+    return _lit_crop(_covered(picture, random), random)
 
 
 def lit(pixels: CropPixels, random: np.random.Generator) -> CropPixels:
