@@ -66,6 +66,11 @@ class Cell:
     work: Path
     budget: float
     anomalib: str
+    places: float
+
+    @classmethod
+    def of(cls, args: argparse.Namespace, way: Way, name: str, seed: int) -> "Cell":
+        return cls(way, args.data / name, seed, args.work, args.budget, args.anomalib, args.places)
 
     def __str__(self) -> str:
         return f"{self.data.name} {self.way.name} seed {self.seed}"
@@ -112,7 +117,7 @@ def _compressed(cell: Cell) -> list[str]:
 
 
 def _patchcore(cell: Cell) -> list[str]:
-    return ["-m", "bench.patchcore_row", str(cell.data), "--seed", str(cell.seed)]
+    return ["-m", "bench.patchcore_row", str(cell.data), "--seed", str(cell.seed), "--ratio", f"{cell.places:g}"]
 
 
 WAYS = (
@@ -132,7 +137,7 @@ def cells(args: argparse.Namespace) -> Iterator[Cell]:
         for way in WAYS:
             for name in args.sets:
                 if way.name in args.ways and (args.anomalib or not way.apart):
-                    yield Cell(way, args.data / name, seed, args.work, args.budget, args.anomalib)
+                    yield Cell.of(args, way, name, seed)
 
 
 def filled(todo: Sequence[Cell], jobs: int) -> list[str]:
@@ -175,6 +180,8 @@ def fill(cell: Cell, threads: int) -> None:
     made = {"minutes": round((clock.monotonic() - began) / 60, 1), "cores": threads, "processor": cpu_model()}
     if cell.way.name == "auto":
         made["budget"] = cell.budget
+    if cell.way.apart:
+        made["places"] = cell.places
     staged = cell.result.with_suffix(".part")
     staged.write_text(json.dumps({**measured, "made": made}, indent=1) + "\n")
     staged.rename(cell.result)
@@ -232,11 +239,7 @@ def table(args: argparse.Namespace, speed: dict[str, float], before: Mapping[tup
         lines += ["", f"### {name}", "", f"| | seeds | {' | '.join(MEASURES.values())} | pictures/s, one core |"]
         lines.append("|" + "---|" * (len(MEASURES) + 3))
         for way in WAYS:
-            rows = [
-                measured
-                for seed in range(args.seeds)
-                if (measured := Cell(way, args.data / name, seed, args.work, args.budget, args.anomalib).told())
-            ]
+            rows = [measured for seed in range(args.seeds) if (measured := Cell.of(args, way, name, seed).told())]
             old = before.get((name, way.name), "")
             if len(rows) < _seeds_of(old):
                 lines.append(old)
@@ -316,6 +319,9 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=40.0, help="minutes for each search of the recipe auto")
     parser.add_argument("--jobs", type=int, default=1, help="models at a time; each gets its share of the cores")
     parser.add_argument("--anomalib", default="", metavar="PYTHON", help="of an environment with anomalib")
+    parser.add_argument(
+        "--places", type=float, default=0.01, help="share that anomalib's PatchCore keeps of its places"
+    )
     parser.add_argument(
         "--write", action="store_true", help="keep the figures in bench/figures, the tables in docs/accuracy.md"
     )

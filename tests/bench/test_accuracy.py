@@ -61,7 +61,7 @@ def test_the_table_needs_nothing_else_of_patchcore_than_of_the_others(row: Any, 
 
 def test_without_an_environment_of_anomalib_its_row_says_that_it_was_not_run(cell: Any, tmp_path: Path) -> None:
     args = cell.argparse.Namespace(
-        data=tmp_path, work=tmp_path, sets=["set"], ways=["patchcore"], seeds=1, budget=1.0, anomalib=""
+        data=tmp_path, work=tmp_path, sets=["set"], ways=["patchcore"], seeds=1, budget=1.0, anomalib="", places=0.01
     )
     assert list(cell.cells(args)) == []
     assert "| patchcore | not run |" in cell.table(args, {}, {})
@@ -107,7 +107,7 @@ def test_a_row_is_made_of_what_earlier_runs_left_in_the_repository(
 
 def cells_of(cell: Any, tmp_path: Path, *ways: str, seeds: int) -> list[Any]:
     args = cell.argparse.Namespace(
-        data=tmp_path, work=tmp_path, sets=["set"], ways=ways, seeds=seeds, budget=1.0, anomalib=""
+        data=tmp_path, work=tmp_path, sets=["set"], ways=ways, seeds=seeds, budget=1.0, anomalib="", places=0.01
     )
     return list(cell.cells(args))
 
