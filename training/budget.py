@@ -47,6 +47,7 @@ class Budget:
         self._since = now
         self._looks += looks
         self._rest -= looks if instead_of is None else instead_of
+        self._bar.total = ceil(self._looks + max(self._rest, 0))
         self._bar.update(int(self._looks) - self._bar.n)
 
     def doing(self, what: str) -> None:

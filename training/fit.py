@@ -25,6 +25,8 @@ from vision.resnet import ResNet18
 
 # Share of an epoch. With one defect in a thousand most batches would hold none, and teach only that parts are good.
 _RARER = 0.2
+# Epochs. Less than that is left by rounding alone.
+_NOTHING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,8 @@ def learning(
     rates = [group["lr"] for group in groups]
     random = np.random.default_rng(seed)
     done = 0.0
-    while done < recipe.epochs:
-        epochs = stride(recipe.epochs - done)
+    while (left := recipe.epochs - done) > _NOTHING:
+        epochs = stride(left)
         order = _balanced(pictures, inputs.labels, random) if recipe.balance else random.permutation(pictures)
         total = 0.0
         draw = partial(_draw, inputs, random, recipe.epochs)
