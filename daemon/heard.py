@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from daemon.metrics import Metrics
+from daemon.telemetry.metrics import Metrics
 
 
 class Heard(Metrics):

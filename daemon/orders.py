@@ -11,9 +11,9 @@ from typing import Any
 
 from daemon.control import Command, Tell
 from daemon.drift import Drift
-from daemon.metrics import Metrics
 from daemon.promote import Promoter
 from daemon.shadow import Shadow
+from daemon.telemetry.metrics import Metrics
 from inspection.errors import ModelRefused
 
 LOG = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ MOST_LINES = 400
 HOMES = {
     "paho": ("transport/mqtt.py",),
     "sqlite3": ("transport/outbox.py",),
-    "prometheus_client": ("daemon/metrics.py",),
+    "prometheus_client": ("daemon/telemetry/",),
     "iotcore": ("transport/broker.py",),
     "yaml": ("daemon/config.py",),
     "argparse": ("daemon/cli.py", "daemon/commands/", "training/excerpt.py"),

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from daemon.ledger import Ledger
-from daemon.metrics import Metrics
 from daemon.station import Station, StationSettings
 from daemon.tally import Tally
+from daemon.telemetry.metrics import Metrics
 from inspection import clock
 from inspection.errors import NoImage, NotScored, StoreError
 from inspection.frame import Crops, Missed

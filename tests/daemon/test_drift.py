@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from daemon.drift import FILE, Drift
-from daemon.metrics import Metrics
 from daemon.model import Models
+from daemon.telemetry.metrics import Metrics
 from inspection.impression import HISTOGRAM_BINS, PICTURES, SCENE_SIDE, Impression
 from inspection.part import Part, PartId
 from inspection.verdict import Outcome, Reason, Verdict

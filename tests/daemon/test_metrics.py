@@ -5,7 +5,7 @@ import threading
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.metrics import Metrics
+from daemon.telemetry.metrics import Metrics
 from inspection.verdict import Outcome, Reason
 
 

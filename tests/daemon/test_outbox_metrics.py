@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.metrics import Metrics
+from daemon.telemetry.metrics import Metrics
 from inspection import clock
 from inspection.part import Part, PartId
 from inspection.record import Record

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.metrics import Metrics
+from daemon.telemetry.metrics import Metrics
 from inspection.verdict import Outcome, Reason
 from vision.drift import Alarm
 from vision.watch import Reading

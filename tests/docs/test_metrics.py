@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.metrics import LOSSES, REFUSALS, STAGES
+from daemon.telemetry.metrics import LOSSES, REFUSALS, STAGES
 
 if TYPE_CHECKING:
     from tests.docs.conftest import Exposition

@@ -1,15 +1,11 @@
-"""Everything that linegate counts, as Prometheus sees it. The only file that knows prometheus_client.
+"""Everything that linegate counts, as Prometheus sees it.
 
 Conventions: https://prometheus.io/docs/practices/naming/ (one prefix, base units, `_total`). Every series
 that can be named at the start is there at 0, so that a rate over the first event is right.
 """
 
 import platform
-import threading
-from collections import Counter as Tally
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 
 from prometheus_client import (
@@ -21,12 +17,12 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
+from daemon.telemetry.accounts import Account, Accounts
+from daemon.telemetry.drift import DriftMetrics
+from daemon.telemetry.labels import BoundedLabel
 from inspection.probe import Probe
 from inspection.verdict import Outcome, Reason
-from vision.drift import ALL_CAMERAS, OF_PICTURES, Alarm
 from vision.watch import Readings
 
 STAGES = ("capture", "prepare", "queue", "infer", "publish", "total")
@@ -44,129 +40,11 @@ COMMAND_RESULTS = ("done", "refused", "failed")
 COMPARISONS = ("same", "candidate_passes", "candidate_fails", "dropped", "unscored")
 LOSSES = ("overflow", "damaged", "shutdown")
 PICTURE_LOSSES = ("overwritten", "overload", "disk", "shutdown")
-OTHER = "other"
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 2.5, 5.0)
-_SCORED = {Outcome.PASS: (Reason.SCORE,), Outcome.FAIL: (Reason.SCORE, Reason.UNCERTAIN)}
-_NEVER_NO_VERDICT = (Reason.SCORE, Reason.UNCERTAIN, Reason.DUPLICATE_TRIGGER)  # the last one refuses triggers
-_UNSCORED = tuple(reason for reason in Reason if reason not in _NEVER_NO_VERDICT)
 _UNSEEN = tuple(r for r in Reason if r.startswith(("camera_", "frame_", "decode_", "missed_")))
-_VERDICTS: Mapping[Outcome, tuple[Reason, ...]] = {**_SCORED, Outcome.NO_VERDICT: _UNSCORED}
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # their time stamps read as metrics without a unit
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """The parts of one station at one instant: `captured` = the sum of `verdicts` + `opened`."""
-
-    captured: int
-    opened: int
-    verdicts: Mapping[tuple[Outcome, Reason], int]
-
-
-class _Accounts(Collector):
-    """Counts parts so that the account balances in every scrape: one lock around all three numbers."""
-
-    def __init__(self, stations: Collection[str]) -> None:
-        self._lock = threading.Lock()
-        self._captured: Tally[str] = Tally(dict.fromkeys(stations, 0))
-        self._verdicts: Tally[tuple[str, Outcome, Reason]] = Tally()
-        for station in stations:
-            for outcome, reasons in _VERDICTS.items():
-                self._verdicts.update({(station, outcome, reason): 0 for reason in reasons})
-
-    def open(self, station: str) -> None:
-        with self._lock:
-            self._captured[station] += 1
-
-    def close(self, station: str, outcome: Outcome, reason: Reason) -> None:
-        with self._lock:
-            self._verdicts[station, outcome, reason] += 1
-
-    def of(self, station: str) -> Account:
-        with self._lock:
-            captured = self._captured[station]
-            verdicts = {key[1:]: count for key, count in self._verdicts.items() if key[0] == station}
-        return Account(captured, captured - sum(verdicts.values()), verdicts)
-
-    def collect(self) -> Iterator[Metric]:
-        with self._lock:
-            captured, verdicts = dict(self._captured), dict(self._verdicts)
-        parts = CounterMetricFamily(
-            "linegate_parts_captured",
-            "Parts opened: accepted triggers and free-running frames.",
-            labels=["station"],
-        )
-        closed = CounterMetricFamily(
-            "linegate_verdicts",
-            "Parts closed, by outcome and reason.",
-            labels=["station", "outcome", "reason"],
-        )
-        still = GaugeMetricFamily(
-            "linegate_parts_open",
-            "Parts that wait for their verdict: captured minus verdicts.",
-            labels=["station"],
-        )
-        for station, count in captured.items():
-            parts.add_metric([station], count)
-            still.add_metric([station], count - sum(n for key, n in verdicts.items() if key[0] == station))
-        for (station, outcome, reason), count in verdicts.items():
-            closed.add_metric([station, outcome, reason], count)
-        yield from (parts, closed, still)
-
-
-class _Bounded:
-    """Keeps a label's values few: those known, the first `room` others as they come, then `other`."""
-
-    def __init__(self, known: Collection[str], room: int = 0) -> None:
-        self._known = set(known)
-        self._room = room
-
-    def __call__(self, value: str) -> str:
-        if value in self._known:
-            return value
-        if self._room and len(value) <= 64:
-            self._room -= 1
-            self._known.add(value)
-            return value
-        return OTHER
-
-
-class _Drift:
-    """How far pictures and scores are from their reference, and the alarms that come of it."""
-
-    def __init__(self, registry: CollectorRegistry, cameras: Mapping[str, Sequence[str]]) -> None:
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"linegate_drift_{name}", text, ("station", "camera", "reason"), registry=registry)
-
-        self._deviation = gauge("deviation", "How far live pictures or scores are from the reference.")
-        self._limit = gauge("limit", "The deviation that raises the alarm.")
-        self._alarm = gauge("alarm", "1 while the alarm lasts.")
-        self.to_learn = Gauge(
-            "linegate_drift_to_learn",
-            "Pictures, or scores, until there is a reference.",
-            ("station", "camera"),
-            registry=registry,
-        )
-        for station, names in cameras.items():
-            self._alarm.labels(station, ALL_CAMERAS, Alarm.SCORE_SHIFT)
-            for camera, alarm in product(names, OF_PICTURES):
-                self._alarm.labels(station, camera, alarm)
-
-    def read(self, station: str, camera: str, readings: Readings) -> None:
-        for alarm, reading in readings.items():
-            self._deviation.labels(station, camera, alarm).set(reading.deviation)
-            self._alarm.labels(station, camera, alarm).set(reading.raised)
-            if reading.limit is not None:
-                self._limit.labels(station, camera, alarm).set(reading.limit)
-
-    def anew(self, station: str, camera: str) -> None:
-        for alarm in (Alarm.SCORE_SHIFT,) if camera == ALL_CAMERAS else OF_PICTURES:
-            for known in (self._deviation, self._limit):
-                with suppress(KeyError):
-                    known.remove(station, camera, alarm)
-            self._alarm.labels(station, camera, alarm).set(0)
 
 
 class Metrics(Probe):
@@ -188,7 +66,7 @@ class Metrics(Probe):
         version: str = "",
     ) -> None:
         self._registry = registry = CollectorRegistry()
-        self._accounts = _Accounts(cameras)
+        self._accounts = Accounts(cameras)
         registry.register(self._accounts)
         ProcessCollector(registry=registry)
 
@@ -240,16 +118,16 @@ class Metrics(Probe):
             version, platform.python_version()
         ).set(1)
 
-        self._why_refused = _Bounded(REFUSALS)
-        self._why_lost = _Bounded(LOSSES)
-        self._why_picture_lost = _Bounded(PICTURE_LOSSES)
-        self._why_restarted = _Bounded([*Reason])
-        self._stages = _Bounded(STAGES)
-        self._links = _Bounded(links, room=64)
-        self._queues = _Bounded((), room=64)
-        self._children = _Bounded((), room=256)
+        self._why_refused = BoundedLabel(REFUSALS)
+        self._why_lost = BoundedLabel(LOSSES)
+        self._why_picture_lost = BoundedLabel(PICTURE_LOSSES)
+        self._why_restarted = BoundedLabel([*Reason])
+        self._stages = BoundedLabel(STAGES)
+        self._links = BoundedLabel(links, room=64)
+        self._queues = BoundedLabel((), room=64)
+        self._children = BoundedLabel((), room=256)
         self._begin(cameras, deadlines, links)
-        self._drift = _Drift(registry, cameras)
+        self._drift = DriftMetrics(registry, cameras)
 
     def _begin(
         self, cameras: Mapping[str, Sequence[str]], deadlines: Mapping[str, float], links: Sequence[str]
