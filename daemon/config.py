@@ -24,7 +24,7 @@ from camera.opencv import OpencvConfig
 from daemon.archive import ArchiveConfig
 from inspection.errors import ConfigError
 from transport.deliver import RecordsConfig
-from transport.mqtt import BrokerConfig
+from transport.mqtt.config import BrokerConfig
 from transport.triggers import TriggerLimits
 from vision.backends.choose import BackendChoice
 from vision.signature import KEY_LINE

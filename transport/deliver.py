@@ -17,7 +17,8 @@ from inspection.probe import SILENT, Probe
 from inspection.record import Record
 from transport import wire
 from transport.message import Incoming
-from transport.mqtt import LONGEST_WAIT_S, BrokerConfig, BrokerError, Connection
+from transport.mqtt.config import LONGEST_WAIT_S, BrokerConfig
+from transport.mqtt.connection import BrokerError, Connection
 from transport.outbox import Entry, Outbox, Row
 
 log = logging.getLogger(__name__)

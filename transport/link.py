@@ -14,7 +14,8 @@ from inspection.probe import SILENT, Probe
 from inspection.verdict import Verdict
 from transport import wire
 from transport.message import Incoming
-from transport.mqtt import LONGEST_WAIT_S, BrokerConfig, BrokerError, Connection
+from transport.mqtt.config import LONGEST_WAIT_S, BrokerConfig
+from transport.mqtt.connection import BrokerError, Connection
 from transport.triggers import Refusal, TriggerDesk
 
 log = logging.getLogger(__name__)

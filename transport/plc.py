@@ -17,7 +17,8 @@ from inspection import clock
 from inspection.backoff import Backoff
 from inspection.errors import LinegateError
 from transport.message import Incoming
-from transport.mqtt import LONGEST_WAIT_S, BrokerConfig, BrokerError, Connection
+from transport.mqtt.config import LONGEST_WAIT_S, BrokerConfig
+from transport.mqtt.connection import BrokerError, Connection
 
 log = logging.getLogger(__name__)
 

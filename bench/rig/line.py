@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from transport.message import Incoming
-from transport.mqtt import BrokerConfig, BrokerError, Connection
+from transport.mqtt.config import BrokerConfig
+from transport.mqtt.connection import BrokerError, Connection
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "linegate/bench/line1/press"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from inspection.errors import ConfigError
 
 if TYPE_CHECKING:
-    from transport.mqtt import BrokerConfig
+    from transport.mqtt.config import BrokerConfig
     from transport.plc import Account, Errand
 
 _PLAIN_LINE_EVERY = 5
@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> int:
 def _broker(args: argparse.Namespace) -> "BrokerConfig":
     from pydantic import ValidationError  # noqa: PLC0415
 
-    from transport.mqtt import BrokerConfig  # noqa: PLC0415
+    from transport.mqtt.config import BrokerConfig  # noqa: PLC0415
 
     tls = {name: getattr(args, name) for name in ("ca", "cert", "key") if getattr(args, name)}
     try:

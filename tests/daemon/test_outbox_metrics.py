@@ -14,7 +14,7 @@ from inspection.part import Part, PartId
 from inspection.record import Record
 from inspection.verdict import Outcome, Reason, Verdict
 from transport.deliver import Records, RecordsConfig
-from transport.mqtt import BrokerConfig
+from transport.mqtt.config import BrokerConfig
 
 TOPIC = "linegate/s/l/x/record"
 

@@ -24,7 +24,8 @@ from transport.broker import EmbeddedBroker
 from transport.deliver import Records
 from transport.link import StationLink
 from transport.message import Incoming
-from transport.mqtt import BrokerConfig, Connection
+from transport.mqtt.config import BrokerConfig
+from transport.mqtt.connection import Connection
 from transport.triggers import TriggerDesk, TriggerLimits
 from transport.wire import Address
 

@@ -8,7 +8,7 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from transport.mqtt import BrokerConfig
+from transport.mqtt.config import BrokerConfig
 
 if TYPE_CHECKING:
     from tests.transport.conftest import Lab

@@ -12,7 +12,7 @@ import pytest
 from inspection.part import Label
 from inspection.verdict import Outcome, Reason
 from transport import triggers, wire
-from transport.mqtt import BrokerConfig
+from transport.mqtt.config import BrokerConfig
 from transport.wire import Address
 
 if TYPE_CHECKING:

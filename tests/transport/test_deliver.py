@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from transport.deliver import Records, RecordsConfig
-from transport.mqtt import BrokerConfig
+from transport.mqtt.config import BrokerConfig
 from transport.wire import Address
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from transport.mqtt import BrokerConfig
+from transport.mqtt.config import BrokerConfig
 from transport.wire import Address
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 from inspection import clock
 from inspection.part import Trigger
 from transport.link import StationLink
-from transport.mqtt import BrokerConfig, Connection
+from transport.mqtt.config import BrokerConfig
+from transport.mqtt.connection import Connection
 from transport.triggers import TriggerDesk, TriggerLimits
 from transport.wire import Address
 

@@ -11,7 +11,7 @@ from inspection import clock
 from transport import link as link_module
 from transport.deliver import Records
 from transport.link import StationLink
-from transport.mqtt import BrokerConfig
+from transport.mqtt.config import BrokerConfig
 from transport.wire import Address
 
 if TYPE_CHECKING:

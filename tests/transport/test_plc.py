@@ -11,7 +11,7 @@ import pytest
 
 from inspection.part import Label
 from inspection.verdict import Outcome
-from transport.mqtt import BrokerConfig
+from transport.mqtt.config import BrokerConfig
 from transport.plc import Errand, NotReadyError, Plc
 from transport.wire import Address
 

@@ -10,7 +10,8 @@ import pytest
 from inspection.errors import ConfigError
 from inspection.part import Trigger
 from transport.link import StationLink
-from transport.mqtt import BrokerConfig, BrokerError, Connection
+from transport.mqtt.config import BrokerConfig
+from transport.mqtt.connection import BrokerError, Connection
 from transport.tls import TlsConfig
 from transport.triggers import TriggerDesk, TriggerLimits
 from transport.wire import Address

@@ -1,4 +1,4 @@
-"""One connection to an MQTT broker: made, used, thrown away. The only file that knows paho.
+"""One connection to an MQTT broker: made, used, thrown away. Only this folder knows paho.
 
 paho keeps unacknowledged messages and sends them again when it reconnects. Nothing live may ever be sent late, so
 a client is never reconnected: each connection has its own, and what was unacknowledged when it ended is the
@@ -8,11 +8,9 @@ its way to the kernel when the call returns. Only connecting and the TLS handsha
 
 import asyncio
 import logging
-import os
 import socket
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 from paho.mqtt import client as paho
@@ -20,63 +18,19 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inspection import clock
-from inspection.errors import ConfigError, LinegateError
+from inspection.errors import LinegateError
 from inspection.probe import SILENT, Probe
 from transport.message import Incoming
-from transport.tls import TlsConfig, tls_context
-
-LONGEST_WAIT_S = 15.0  # between two attempts to reach a broker
+from transport.mqtt.config import BrokerConfig, read_password
+from transport.tls import tls_context
 
 log = logging.getLogger(__name__)
 
 
 class BrokerError(LinegateError):
     """The broker cannot be reached, refuses us, or was lost. Trying again later is the remedy."""
-
-
-class BrokerConfig(BaseModel):
-    """Where the broker is and how we prove who we are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    host: str = Field("127.0.0.1", min_length=1, description="Name or address of the MQTT broker.")
-    port: int = Field(1883, ge=1, le=65535, description="TCP port of the broker; 8883 is usual with TLS.")
-    version: Literal["5", "3.1.1"] = Field("5", description="MQTT protocol version.")
-    client_id: str = Field(
-        "linegate",
-        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
-        description="First part of the client ids; station and purpose are added.",
-    )
-    username: str | None = Field(None, description="User name at the broker.")
-    password_file: Path | None = Field(
-        None,
-        description="File with the password; a bare name is looked for in $CREDENTIALS_DIRECTORY (systemd) first.",
-    )
-    tls: TlsConfig | None = Field(None, description="TLS settings; absent means no encryption.")
-    keepalive_s: int = Field(
-        5, ge=1, le=600, description="Silence after which the connection is probed; it is lost at twice this."
-    )
-    connect_timeout_s: float = Field(4.0, gt=0, le=60, description="Longest wait for the broker to answer.")
-
-    @model_validator(mode="after")
-    def _user(self) -> "BrokerConfig":
-        if self.password_file is not None and self.username is None:
-            raise ValueError("password_file needs a username")
-        return self
-
-
-def read_password(path: Path) -> str:
-    """The password in a file, without its line end. Raises ConfigError."""
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and len(path.parts) == 1 and (Path(directory) / path).is_file():
-        path = Path(directory) / path
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"password_file {path}: {type(error).__name__}") from error
 
 
 class Connection:

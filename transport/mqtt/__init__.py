@@ -1,0 +1,1 @@
+"""Connections to an MQTT broker. The only folder that knows paho."""

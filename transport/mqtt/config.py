@@ -1,0 +1,54 @@
+"""Where the broker is, and how a connection to it is made and kept."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from inspection.errors import ConfigError
+from transport.tls import TlsConfig
+
+LONGEST_WAIT_S = 15.0  # between two attempts to reach a broker
+
+
+class BrokerConfig(BaseModel):
+    """Where the broker is and how we prove who we are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    host: str = Field("127.0.0.1", min_length=1, description="Name or address of the MQTT broker.")
+    port: int = Field(1883, ge=1, le=65535, description="TCP port of the broker; 8883 is usual with TLS.")
+    version: Literal["5", "3.1.1"] = Field("5", description="MQTT protocol version.")
+    client_id: str = Field(
+        "linegate",
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        description="First part of the client ids; station and purpose are added.",
+    )
+    username: str | None = Field(None, description="User name at the broker.")
+    password_file: Path | None = Field(
+        None,
+        description="File with the password; a bare name is looked for in $CREDENTIALS_DIRECTORY (systemd) first.",
+    )
+    tls: TlsConfig | None = Field(None, description="TLS settings; absent means no encryption.")
+    keepalive_s: int = Field(
+        5, ge=1, le=600, description="Silence after which the connection is probed; it is lost at twice this."
+    )
+    connect_timeout_s: float = Field(4.0, gt=0, le=60, description="Longest wait for the broker to answer.")
+
+    @model_validator(mode="after")
+    def _user(self) -> "BrokerConfig":
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file needs a username")
+        return self
+
+
+def read_password(path: Path) -> str:
+    """The password in a file, without its line end. Raises ConfigError."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if directory and len(path.parts) == 1 and (Path(directory) / path).is_file():
+        path = Path(directory) / path
+    try:
+        return path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"password_file {path}: {type(error).__name__}") from error
