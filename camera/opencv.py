@@ -30,6 +30,7 @@ _RAW_FORMATS = ("GREY", "Y16 ")
 _V4L2_EXPOSURE_US = 100
 _V4L2_MANUAL = 1
 # What lies between exposure and arrival where nothing tells: a stream's encoder, network and decoder.
+_STARTING_S = 2.0  # of the child's process, until it opens the stream
 _STREAM_LATENCY_MS = 300.0
 _DEFAULT_FPS = 30.0
 _OLDEST_STAMP_S = 5.0
@@ -218,7 +219,7 @@ class OpencvCamera:
 
     def _open_stream(self) -> Any:
         limits = [
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(self._config.open_timeout_s * 1000),
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(_opening_s(self._config.open_timeout_s) * 1000),
             cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(self._config.stall_timeout_s * 1000),
         ]  # fmt: skip
         with _stream_options():
@@ -287,3 +288,8 @@ def _stream_options() -> Iterator[None]:
 def redact(text: str) -> str:
     """`text` without the user and password of any URL in it."""
     return _CREDENTIALS.sub(r"\1***@", text)
+
+
+def _opening_s(open_timeout_s: float) -> float:
+    """What the stream itself may take: the child is killed at `open_timeout_s`, and says why before."""
+    return max(open_timeout_s / 2, open_timeout_s - why.LONGEST_S - _STARTING_S)

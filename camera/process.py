@@ -6,6 +6,7 @@ pause, and all that was asked of it is answered with the reason.
 """
 
 import asyncio
+import logging
 import os
 import socket
 from collections import deque
@@ -24,8 +25,10 @@ from inspection.errors import CameraError, NoImage
 from inspection.frame import CropMaker, CropPixels, Crops, Frame, Missed
 from inspection.impression import Impression
 from inspection.probe import Probe
+from inspection.repeats import RepeatedTrouble
 from inspection.verdict import Reason
 
+LOG = logging.getLogger(__name__)
 MAX_OUTSTANDING = 64
 
 _LOOK_EVERY_S = 0.1
@@ -33,6 +36,8 @@ _MAKE_PATIENCE_S = 30.0  # longer than a camera's process that does not answer i
 _MISSES_BEFORE_RESTART = 3
 _CLOSED = Gone(Reason.SHUTDOWN, "closed")
 _VANISHED = Gone(Reason.CAMERA_LOST, "its process ended")
+_NOT_OPEN = "is it on and connected? A camera that needs longer is given open_timeout_s"
+_NO_MORE = Gone(Reason.CAMERA_LOST, "the source has no more pictures")
 
 
 class CameraProcess:
@@ -75,6 +80,7 @@ class CameraProcess:
         self._child: Running | None = None
         self._streaming = False
         self._down = (Reason.CAMERA_LOST, "not open yet")
+        self._trouble = RepeatedTrouble(LOG, f"station {station}, camera {name}")
         self._size: tuple[int, int] | None = None
         self._seen: deque[Seen] = deque(maxlen=FRAME_SLOTS)
         self._number = 0
@@ -90,17 +96,19 @@ class CameraProcess:
         self._over: asyncio.Future[Gone | Ended] | None = None
 
     async def run(self) -> None:
-        """Until cancelled, also when the source has no more pictures."""
-        await self.play()
+        """Until cancelled, also when the source has no more pictures. Logs why there are no pictures."""
+        await self.play(on_lost=self._log_lost)
+        self._log_lost(_NO_MORE)
         await asyncio.Event().wait()
 
-    async def play(self) -> None:
+    async def play(self, on_lost: Callable[[Gone], None] = lambda _: None) -> None:
         """Until the source has no more pictures: start a child, watch it, start the next one after a pause."""
         backoff = Backoff(self._config.restart_max_s)
         while True:
             end = await self._life()
             if isinstance(end, Ended):
                 return
+            on_lost(end)
             self._probe.child_restarted(f"camera:{self._station}/{self._name}", f"{end.reason} {end.detail}")
             await asyncio.sleep(backoff.after(self._up_s))
 
@@ -139,6 +147,14 @@ class CameraProcess:
         if self._early:
             await asyncio.sleep(self._config.trigger_slack_s)
             self._drop_unmatched()
+
+    @property
+    def trouble(self) -> str:
+        """Why there are no pictures; empty while the camera is open."""
+        return "" if self.up else _in_words(*self._down)
+
+    def _log_lost(self, end: Gone) -> None:
+        self._trouble.occurred(_in_words(end.reason, end.detail))
 
     def picture(self) -> Frame | None:
         """A copy of the last whole picture, fit to be judged or not; None when there is none."""
@@ -234,7 +250,7 @@ class CameraProcess:
         patience = self._config.stall_timeout_s
         if not self.up:
             if now - self._heard > self._config.open_timeout_s:
-                return Gone(Reason.CAMERA_LOST, f"not open after {self._config.open_timeout_s:g} s")
+                return Gone(Reason.CAMERA_LOST, f"not open after {self._config.open_timeout_s:g} s; {_NOT_OPEN}")
             return None
         if self._config.hardware_trigger and self._triggered:
             # Nothing shows that a signal wire lives but the pictures that it brings.
@@ -254,10 +270,8 @@ class CameraProcess:
         self._up_s = clock.monotonic() - self._opened if was_up else 0.0
         self._seen.clear()
         self._early.clear()
-        if isinstance(end, Gone):
-            self._down = (end.reason, end.detail)
-        else:
-            self._down = (Reason.CAMERA_LOST, "the source has no more pictures")
+        gone = end if isinstance(end, Gone) else _NO_MORE
+        self._down = (gone.reason, gone.detail)
         for answer in self._open.values():
             if not answer.done():
                 answer.set_result(self._missed(*self._down))
@@ -280,11 +294,13 @@ class CameraProcess:
                 self._streaming = message.streaming
                 self.up = True
                 self._opened = self._heard
+                self._trouble.over()
                 self._probe.camera_up(self._station, self._name, up=True)
             case Making():
                 self._making = set(message.recipes)
                 self._remade.set()
             case Taken():
+                self._trouble.over()
                 self._show(message.seen)
                 self._answer(message.request, self._crops(message))
             case Unusable():
@@ -295,7 +311,7 @@ class CameraProcess:
             case Looked():
                 self._on_look(message.impression)
             case Alive():
-                pass
+                self._trouble.over()
             case Gone() | Ended():
                 self._end(message)
             case _:
@@ -363,3 +379,7 @@ class CameraProcess:
 
     def _missed(self, reason: Reason, detail: str) -> Missed:
         return Missed(self._name, self._number, reason, clock.monotonic(), detail)
+
+
+def _in_words(reason: Reason, detail: str) -> str:
+    return f"{reason}: {detail}" if detail else reason

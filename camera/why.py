@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _ASK_S = 2.0
+LONGEST_S = 2 * _ASK_S
 _ANSWER_BYTES = 256
 
 
@@ -20,7 +21,7 @@ def no_device(node: Path) -> str:
 
 
 def no_stream(url: str, *, login: bool) -> str:
-    """A stream; `login` tells whether a user and password were given. Takes up to 4 s."""
+    """A stream; `login` tells whether a user and password were given. Takes up to LONGEST_S."""
     address = urlsplit(url)
     scheme = address.scheme.lower()
     if scheme == "udp":
@@ -30,7 +31,7 @@ def no_stream(url: str, *, login: bool) -> str:
         with socket.create_connection((host, port), timeout=_ASK_S) as connection:
             status = _describe(connection, host, port, address.path) if scheme == "rtsp" else ""
     except OSError as error:
-        return f"{host}:{port}: {error.strerror or error}"
+        return f"{host}:{port}: {error.strerror or error}; is the camera on and connected, and is the address right?"
     return f"{host}:{port} {_meaning(status, login=login)}"
 
 

@@ -198,7 +198,7 @@ async def test_a_camera_that_does_not_open_in_time_is_killed_and_tried_again(sta
         await rig.until(lambda: len(rig.probe.restarts) >= 1)
         await rig.until_up()
     # On a busy machine a later child may take as long by itself.
-    assert set(rig.probe.restarts) == {"camera_lost not open after 5 s"}
+    assert all(why.startswith("camera_lost not open after 5 s; ") for why in rig.probe.restarts)
 
 
 async def test_a_child_that_hangs_in_its_driver_is_killed(start_camera: StartCamera) -> None:
