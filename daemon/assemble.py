@@ -26,8 +26,8 @@ from inspection.frame import Crops, Missed
 from inspection.part import Trigger
 from inspection.probe import Probe
 from inspection.record import Record
-from transport.deliver import Records
 from transport.link import StationLink
+from transport.records.records import Records
 from transport.triggers import TriggerDesk
 from transport.wire import Address
 from vision.backends.choose import open_backend

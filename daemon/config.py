@@ -23,8 +23,8 @@ from camera.kinds import CameraConfig
 from camera.opencv import OpencvConfig
 from daemon.archive import ArchiveConfig
 from inspection.errors import ConfigError
-from transport.deliver import RecordsConfig
 from transport.mqtt.config import BrokerConfig
+from transport.records.config import RecordsConfig
 from transport.triggers import TriggerLimits
 from vision.backends.choose import BackendChoice
 from vision.signature import KEY_LINE

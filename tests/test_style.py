@@ -15,7 +15,7 @@ MOST_LINES = 400
 # Each of these has one home: files, or folders with a slash at the end.
 HOMES = {
     "paho": ("transport/mqtt/",),
-    "sqlite3": ("transport/outbox.py",),
+    "sqlite3": ("transport/records/",),
     "prometheus_client": ("daemon/telemetry/",),
     "iotcore": ("transport/broker.py",),
     "yaml": ("daemon/config.py",),

@@ -13,8 +13,9 @@ from inspection import clock
 from inspection.part import Part, PartId
 from inspection.record import Record
 from inspection.verdict import Outcome, Reason, Verdict
-from transport.deliver import Records, RecordsConfig
 from transport.mqtt.config import BrokerConfig
+from transport.records.config import RecordsConfig
+from transport.records.records import Records
 
 TOPIC = "linegate/s/l/x/record"
 

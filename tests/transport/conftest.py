@@ -21,11 +21,11 @@ from inspection.record import FrameFacts, Record
 from inspection.verdict import Outcome, Reason, Verdict
 from tests.ports import free_port
 from transport.broker import EmbeddedBroker
-from transport.deliver import Records
 from transport.link import StationLink
 from transport.message import Incoming
 from transport.mqtt.config import BrokerConfig
 from transport.mqtt.connection import Connection
+from transport.records.records import Records
 from transport.triggers import TriggerDesk, TriggerLimits
 from transport.wire import Address
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from transport.deliver import Records, RecordsConfig
 from transport.mqtt.config import BrokerConfig
+from transport.records.config import RecordsConfig
+from transport.records.records import Records
 from transport.wire import Address
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 
 from inspection import clock
 from transport import link as link_module
-from transport.deliver import Records
 from transport.link import StationLink
 from transport.mqtt.config import BrokerConfig
+from transport.records.records import Records
 from transport.wire import Address
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inspection.errors import StoreError
-from transport.outbox import Entry, Outbox
+from transport.records.outbox import Entry, Outbox
 
 
 def entry(number: int, size: int = 20) -> Entry:
@@ -99,7 +99,7 @@ def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from transport.outbox import Entry, Outbox
+from transport.records.outbox import Entry, Outbox
 outbox, n = Outbox(Path(sys.argv[1])), int(sys.argv[2])
 while True:
     outbox.add([Entry(f"r{n + i}", "t", b"{}" * 200, 1.0) for i in range(3)])

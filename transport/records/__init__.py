@@ -1,0 +1,1 @@
+"""Records: kept on disk, and delivered at least once. The only folder that knows SQLite."""
