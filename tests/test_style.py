@@ -18,7 +18,7 @@ HOMES = {
     "sqlite3": ("transport/records/",),
     "prometheus_client": ("daemon/telemetry/",),
     "iotcore": ("transport/broker.py",),
-    "yaml": ("daemon/config.py",),
+    "yaml": ("daemon/config/",),
     "argparse": ("daemon/cli.py", "daemon/commands/", "training/excerpt.py"),
     "torch": (
         "vision/backends/torch.py",
