@@ -16,6 +16,11 @@ _TEMPERATURES = (0.25, 20.0)
 _OFFSETS = (-20.0, 20.0)
 
 
+def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 / (1 + exp(-logits)), without the overflow of exp for logits below -709."""
+    return np.exp(-np.logaddexp(0, -logits))
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """P(defect) = sigmoid((margin + offset) / temperature)."""
@@ -24,7 +29,7 @@ class Calibration:
     offset: float
 
     def probability(self, margins: Margins) -> NDArray[np.float64]:
-        return 1 / (1 + np.exp(-(margins + self.offset) / self.temperature))
+        return sigmoid((margins + self.offset) / self.temperature)
 
 
 def calibrate(margins: Margins, truth: Truth) -> Calibration:
@@ -43,7 +48,7 @@ def calibrate(margins: Margins, truth: Truth) -> Calibration:
 
     slope, shift = 1.0, 0.0
     for _ in range(100):
-        p = 1 / (1 + np.exp(-(slope * margins + shift)))
+        p = sigmoid(slope * margins + shift)
         design = np.stack([margins, np.ones_like(margins)])
         gradient = design @ (p - target)
         if np.abs(gradient).max() < 1e-9:

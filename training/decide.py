@@ -53,23 +53,24 @@ class Share:
 class Achieved:
     """What thresholds do to the pictures of one split.
 
-    `overkill` counts good ones that fail by their score, `uncertain_*` those between the thresholds. `*_groups`
-    count groups of which any picture does: the bound that holds where pictures of one group are as one. `cost` is
+    `escape` counts defective ones below `pass_below`. `sure_overkill` counts good ones at or above `fail_above`, and
+    `uncertain_*` those between the thresholds: overkill is `sure_overkill` plus `uncertain_ok`. `*_groups` count groups
+    of which any picture does so: the bound that holds where the pictures of a group are not independent. `cost` is
     that of the mean part of the line; None without costs.
     """
 
     escape: Share
-    overkill: Share
+    sure_overkill: Share
     uncertain_ok: Share
     uncertain_ng: Share
     escape_groups: Share
-    overkill_groups: Share
+    sure_overkill_groups: Share
     cost: float | None
 
     @property
     def passes_nothing(self) -> bool:
         """Every good one is rejected: the bounds hold, and the thresholds are of no use."""
-        return self.overkill.count + self.uncertain_ok.count == self.overkill.of
+        return self.sure_overkill.count + self.uncertain_ok.count == self.sure_overkill.of
 
     def to_json(self) -> dict[str, Any]:
         shares = {name: getattr(self, name).to_json() for name in Achieved.__slots__ if name != "cost"}
@@ -197,11 +198,11 @@ def achieved(scored: ScoredSplit, thresholds: Thresholds, costs: Costs | None, d
         cost = float(passing[0] + failing[1])
     return Achieved(
         escape=passed("pictures"),
-        overkill=failed("pictures"),
+        sure_overkill=failed("pictures"),
         uncertain_ok=Share(int((uncertain & ~scored.truth).sum()), int((~scored.truth).sum())),
         uncertain_ng=Share(int((uncertain & scored.truth).sum()), int(scored.truth.sum())),
         escape_groups=passed("groups"),
-        overkill_groups=failed("groups"),
+        sure_overkill_groups=failed("groups"),
         cost=cost,
     )
 

@@ -84,6 +84,8 @@ def ask(
             pooled.append(features.float().cpu().numpy())
             done += len(some)
             bar.update(len(some))
+        if done < count:
+            _end_early(bar)
     return Answers(views[:done], np.concatenate(maps), np.concatenate(pooled))
 
 
@@ -111,6 +113,7 @@ def distil(
             for chosen in np.array_split(random.permutation(len(answers.maps)), batches_of_pass):
                 course = max(done / steps, (clock.monotonic() - began) / seconds)
                 if course >= 1:
+                    _end_early(bar)
                     return mean.eval()
                 for group in optimizer.param_groups:
                     group["lr"] = _RATE * min(course / _WARM, (1 + math.cos(math.pi * course)) / 2)
@@ -125,6 +128,12 @@ def distil(
                 bar.update()
                 bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
     return mean.eval()
+
+
+def _end_early(bar: tqdm) -> None:
+    """Show a bar as complete whose time is up: what is left will not be done."""
+    bar.total = bar.n
+    bar.set_postfix_str("time is up")
 
 
 def margins_of(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from camera.picture import read_picture
 from inspection.part import Label
-from training.calibrate import Calibration, calibrate
+from training.calibrate import Calibration, calibrate, sigmoid
 from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
 from training.decide import HELD_OUT, TRAINED, Decision, clear_of, decide
 from training.drift import drift_reference
@@ -167,14 +167,14 @@ def complete(
     calibration = calibrate(judged.margins, truth)
     _settle(model, calibration)
     scores = {
-        split: _probability(margins_of(split), calibration.temperature)
+        split: sigmoid(margins_of(split) / calibration.temperature)
         for split in SPLITS
         if split != "train" and dataset.of(split)
     }
     if held_out is None:
         judging = scores["val"]
     else:
-        judging = _probability(held_out.margins + calibration.offset, calibration.temperature)
+        judging = sigmoid((held_out.margins + calibration.offset) / calibration.temperature)
     scored = ScoredSplit(judging, truth, group_numbers(judged.samples))
     tested = dataset.of("test")
     scored_test = ScoredSplit(scores["test"], truth_of(tested), group_numbers(tested)) if tested else None
@@ -234,10 +234,6 @@ def _settle(model: ResNet18, calibration: Calibration) -> None:
 
 def _arrays(model: ResNet18) -> dict[str, NDArray[np.generic]]:
     return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-
-
-def _probability(margin: Scores, temperature: float) -> Scores:
-    return 1 / (1 + np.exp(-margin / temperature))
 
 
 def picture_to_copy(sample: Sample, scratch: Path) -> Path:

@@ -111,7 +111,7 @@ def unknown_lines(decision: Decision) -> list[str]:
     """What thresholds that good parts alone have chosen do not tell, and what they do; none where defects had a say."""
     if decision.val.escape.of >= ENOUGH:
         return []
-    trials = decision.val.overkill_groups if decision.targets.count == "groups" else decision.val.overkill
+    trials = decision.val.sure_overkill_groups if decision.targets.count == "groups" else decision.val.sure_overkill
     expected = expected_overkill(trials.of, trials.count)
     return [
         f"  HOW MANY DEFECTIVE PARTS ESCAPE IS NOT KNOWN: val holds {decision.val.escape.of}, and {ENOUGH} are needed.",

@@ -21,8 +21,8 @@ def plot(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
     """Write both pictures into `folder`, made where it is missing. Raises DataError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _save(folder / HISTOGRAM, lambda axes: _histogram(axes, evaluation))
-        _save(folder / ROC, lambda axes: _roc(axes, evaluation))
+        _save(folder / HISTOGRAM, 2, lambda panels: _histogram(panels, evaluation))
+        _save(folder / ROC, 1, lambda panels: _roc(panels[0], evaluation))
     except ImportError as error:
         raise DataError("plots need matplotlib: pip install 'linegate[train]'") from error
     except OSError as error:
@@ -30,27 +30,39 @@ def plot(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
     return folder / HISTOGRAM, folder / ROC
 
 
-def _save(path: Path, draw: Callable[["Axes"], None]) -> None:
+def _save(path: Path, rows: int, draw: Callable[[list["Axes"]], None]) -> None:
     # The object interface: pyplot would open a display, and keep every figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    draw(figure.add_subplot())
+    draw(list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]))
     figure.savefig(path)
 
 
-def _histogram(axes: "Axes", evaluation: Evaluation) -> None:
-    truth = truth_of(evaluation.samples)
-    bins = np.linspace(0, 1, 41)
-    for label, chosen, colour in ((Label.OK, ~truth, "tab:green"), (Label.NG, truth, "tab:red")):
+def _histogram(panels: list["Axes"], evaluation: Evaluation) -> None:
+    """Good and defective parts in a panel each, so that a few of one kind are seen beside many of the other."""
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    truth, thresholds = truth_of(evaluation.samples), evaluation.thresholds
+    bins = np.linspace(0, 1, 41).tolist()
+    kinds = ((Label.OK, ~truth, "tab:blue"), (Label.NG, truth, "tab:orange"))
+    for axes, (label, chosen, colour) in zip(panels, kinds, strict=True):
         scores = evaluation.scores[chosen]
-        axes.hist(scores, bins.tolist(), alpha=0.6, color=colour, label=f"{label} ({len(scores)})")
-    axes.axvline(evaluation.thresholds.pass_below, color="black", label="pass below")
-    axes.axvline(evaluation.thresholds.fail_above, color="black", linestyle=":", label="sure from here")
-    axes.set(xlabel="P(defect)", ylabel="pictures", yscale="symlog", title="Scores")
-    axes.legend()
+        axes.hist(scores, bins, color=colour, label=f"{label}: {len(scores)} pictures")
+        axes.axvline(thresholds.pass_below, color="black", label=f"PASS below {thresholds.pass_below:.4g} (pass_below)")
+        axes.axvline(
+            thresholds.fail_above,
+            color="black",
+            linestyle=":",
+            label=f"sure FAIL from {thresholds.fail_above:.4g} (fail_above)",
+        )
+        axes.set(ylabel="pictures", xlim=(0, 1))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        # Above the panel: inside, it would cover bars.
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize="small", columnspacing=1, frameon=False)
+    panels[-1].set(xlabel="score: P(defect)")
 
 
 def _roc(axes: "Axes", evaluation: Evaluation) -> None:
@@ -61,7 +73,18 @@ def _roc(axes: "Axes", evaluation: Evaluation) -> None:
         axes.plot(rejected[~truth].mean(axis=0), rejected[truth].mean(axis=0), drawstyle="steps-post")
     report = evaluation.report
     if report.overkill.value is not None and report.escape.value is not None:
-        axes.plot(report.overkill.value, 1 - report.escape.value, "ko", label="the bundle's threshold")
+        axes.plot(
+            report.overkill.value,
+            1 - report.escape.value,
+            "ko",
+            label=f"pass_below {evaluation.thresholds.pass_below:.4g}",
+        )
         axes.legend(loc="lower right")
     auroc = "" if report.auroc.value is None else f" (AUROC {report.auroc.value:.3f})"
-    axes.set(xlabel="overkill", ylabel="defects caught", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title=f"ROC{auroc}")
+    axes.set(
+        xlabel="overkill (good parts rejected)",
+        ylabel="defective parts rejected",
+        xlim=(-0.01, 1.01),
+        ylim=(-0.01, 1.01),
+        title=f"ROC{auroc}",
+    )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.calibrate import sigmoid
 from vision.resnet import ResNet18
 
 Pooled = NDArray[np.float32]
@@ -106,7 +107,7 @@ def _logistic(x: NDArray[np.float64], labels: Labels, start: NDArray[np.float64]
     weight = np.zeros(design.shape[1]) if start is None else start
     now = loss(weight)
     for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(design @ weight, -500, 500)))
+        p = sigmoid(design @ weight)
         gradient = design.T @ (share * (p - labels)) + penalty * weight
         hessian = (design * (share * p * (1 - p))[:, None]).T @ design + np.diag(penalty)
         step = np.linalg.solve(hessian, gradient)

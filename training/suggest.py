@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.bank import nearest
+from training.calibrate import sigmoid
 from training.unlabelled import Looked, Unlabelled
 from vision.bundle import Thresholds
 from vision.classifier import probability
@@ -49,8 +50,7 @@ def uncertainty(margins: Floats, thresholds: Thresholds) -> Floats:
     limits = np.clip([thresholds.pass_below, thresholds.fail_above], _SUREST, 1 - _SUREST)
     low, high = np.log(limits / (1 - limits))
     beyond = np.maximum(np.maximum(low - margins, margins - high), 0)
-    unsure: Floats = 1 / (1 + np.exp(np.minimum(beyond, 700)))
-    return unsure
+    return sigmoid(-beyond)
 
 
 def choose(

@@ -13,14 +13,15 @@ _TITLES = {
     "auroc": "AUROC",
     "average_precision": "average precision",
     "recall_at_1pct_overkill": "recall at 1 % overkill",
-    "escape": "escape (defective parts passed)",
-    "overkill": "overkill (good parts rejected)",
+    "escape": "escape (score < pass_below)",
+    "overkill": "overkill (score >= pass_below)",
 }
 
 _BOUNDS_HEAD = (
-    "  'at most' is the one-sided 95 % Clopper-Pearson bound; it takes pictures as independent. Those of a group",
-    "  are not: 'by groups' counts one group as one, where any of its pictures does it. test has chosen nothing.",
-    f"  {'':32}{'seen':>20}{'at most':>10}{'by groups':>20}{'at most':>10}{'target':>10}",
+    "  'at most' is the one-sided 95 % Clopper-Pearson bound of a rate (an 'interval' has two). It takes pictures",
+    "  as independent; those of a group are not: 'by groups' counts a group once if any of its pictures does it.",
+    "  overkill = sure overkill + good, uncertain: a part that is not sure to be good is rejected too.",
+    f"  {'':44}{'seen':>20}{'at most':>10}{'by groups':>20}{'at most':>10}{'target':>10}",
 )
 
 
@@ -38,7 +39,7 @@ def report_lines(report: Report) -> list[str]:
             lines.append(f"  {_TITLES[name]:32} not known: one class is missing")
         else:
             low, high = measure.interval
-            lines.append(f"  {_TITLES[name]:32} {measure.value:.3f}   95 % [{low:.3f}, {high:.3f}]")
+            lines.append(f"  {_TITLES[name]:32} {measure.value:.3f}   95 % interval [{low:.3f}, {high:.3f}]")
     return lines
 
 
@@ -70,10 +71,11 @@ def decision_lines(decision: Decision) -> list[str]:
     if targets.costs:
         lines.append(f"  costs are weighed with {percent(decision.defect_rate)} defective parts")
     val = decision.val
-    if val.escape_groups.of < val.escape.of or val.overkill_groups.of < val.overkill.of:
+    if val.escape_groups.of < val.escape.of or val.sure_overkill_groups.of < val.sure_overkill.of:
         lines.append(
-            f"  The {val.escape.of} defective and {val.overkill.of} good pictures come from {val.escape_groups.of} and "
-            f"{val.overkill_groups.of} groups: parts of other groups may well exceed a bound that counts pictures."
+            f"  The {val.escape.of} defective and {val.sure_overkill.of} good pictures come from {val.escape_groups.of}"
+            f" and {val.sure_overkill_groups.of} groups: parts of other groups may well exceed a bound that counts"
+            " pictures."
         )
     if decision.chosen_on == TAUGHT:
         lines.append(
@@ -92,16 +94,21 @@ def bound_lines(split: str, found: Achieved) -> list[str]:
 
 def _achieved_lines(split: str, found: Achieved, max_escape: float | None, max_overkill: float | None) -> list[str]:
     lines = [
-        _share_line(f"{split}: escape", found.escape, found.escape_groups, max_escape),
-        _share_line(f"{split}: overkill by score", found.overkill, found.overkill_groups, max_overkill),
-        _share_line(f"{split}: uncertain of the good", found.uncertain_ok),
-        _share_line(f"{split}: uncertain of the defective", found.uncertain_ng),
+        _share_line(f"{split}: escape (score < pass_below)", found.escape, found.escape_groups, max_escape),
+        _share_line(
+            f"{split}: sure overkill (score >= fail_above)",
+            found.sure_overkill,
+            found.sure_overkill_groups,
+            max_overkill,
+        ),
+        _share_line(f"{split}: good, uncertain (between)", found.uncertain_ok),
+        _share_line(f"{split}: defective, uncertain (between)", found.uncertain_ng),
     ]
-    return lines if found.cost is None else [*lines, f"  {split + ': cost of the mean part':32}{found.cost:>20.4g}"]
+    return lines if found.cost is None else [*lines, f"  {split + ': cost of the mean part':44}{found.cost:>20.4g}"]
 
 
 def _share_line(title: str, share: Share, groups: Share | None = None, target: float | None = None) -> str:
-    line = f"  {title:32}{_seen(share):>20}"
+    line = f"  {title:44}{_seen(share):>20}"
     if groups:
         line += f"{percent(share.upper):>10}{_seen(groups):>20}{percent(groups.upper):>10}"
     return line + (f"{percent(target):>10}" if target is not None else "")
@@ -157,16 +164,30 @@ def versus_lines(versus: Versus) -> list[str]:
         f"  {'stored, MB (ResNet18 in float32)':32}{whole:12.1f}{small:12.2f}   {versus.ratio:.1f} times smaller",
     ]
     for split, found in versus.splits.items():
-        other = f"{-found.lost:+.4f}, {found.differ} of {found.cascade.parts} verdicts differ"
+        other = f"{-found.lost:+.4f}, {found.differ} of {found.parts} verdicts differ"
         lines.append(f"  {'AUROC on ' + split:32}{found.teacher:12.4f}{found.student:12.4f}   {other}")
     for rate in versus.rates:
         title = f"crops/s of one core, {rate.backend}"
         lines.append(f"  {title:32}{rate.teacher:12.0f}{rate.student:12.0f}   {rate.ratio:.1f} times as fast")
+    return [*lines, *[f"  MISSED {one}" for one in versus.missed], *_error_lines(versus)]
+
+
+def _error_lines(versus: Versus) -> list[str]:
+    """Escapes and overkill of the teacher alone, of the student alone, and of the pair."""
+    lines = [
+        "",
+        "  Parts judged wrongly by each model alone (score against its own pass_below), and by the pair, in which the",
+        "  student decides what it is sure of and the teacher the rest. A station runs one model, not the pair.",
+        f"  {'':44}{'teacher':>10}{'student':>10}{'pair':>10}",
+    ]
     for split, found in versus.splits.items():
-        pair = found.cascade
-        lines.append(
-            f"  together on {split}: sure of {percent(pair.sure / pair.parts)} of the parts, the student would leave"
-            f" the others to the teacher: {pair.escapes} escapes and {pair.overkill} overkill, by the teacher alone"
-            f" {pair.escapes_alone} and {pair.overkill_alone}"
-        )
-    return lines + [f"  MISSED {one}" for one in versus.missed]
+        # Thresholds were chosen on the scores in float32; test shows what the line will see.
+        arithmetic = "INT8" if split == "test" else "float32"
+        trio = (found.teacher_errors, found.student_errors, found.cascade.errors)
+        rows = (("escapes", [errors.escapes for errors in trio]), ("overkill", [errors.overkill for errors in trio]))
+        for name, counts in rows:
+            title = f"{name} on {split}, student in {arithmetic}"
+            lines.append(f"  {title:44}" + "".join(f"{count:>10}" for count in counts))
+        sure = f"{percent(found.cascade.sure / found.parts)} of {found.parts} parts"
+        lines.append(f"  {f'the student decides in the pair, {split}':44}{sure:>30}")
+    return lines

@@ -33,31 +33,41 @@ class Rates:
 
 
 @dataclass(frozen=True, slots=True)
+class Errors:
+    """Defective parts passed, and good parts rejected for sure or as uncertain."""
+
+    escapes: int
+    overkill: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cascade:
     """If the student decided what it is sure of, and the teacher the rest.
 
     Sure are scores below `low`, which no defective part of val has that the teacher rejects, and those from `high` on,
-    which no good part of val has that the teacher passes: on val the pair errs nowhere but where the teacher does. Of
-    `parts`, the student decides `sure`; escapes and overkill are those of the pair, and of the teacher alone.
+    which no good part of val has that the teacher passes: on val the pair errs nowhere but where the teacher does. The
+    student decides `sure` parts; `errors` are those of the pair.
     """
 
     low: float
     high: float
-    parts: int
     sure: int
-    escapes: int
-    overkill: int
-    escapes_alone: int
-    overkill_alone: int
+    errors: Errors
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Of one split; AUROC of the teacher in float32 and of the student. `differ` counts other verdicts."""
+    """Of the `parts` of one split: AUROC of the teacher in float32 and of the student. `differ` counts other verdicts.
+
+    `teacher_errors` and `student_errors` are those of each model alone, by its own `pass_below`.
+    """
 
     teacher: float
     student: float
+    parts: int
     differ: int
+    teacher_errors: Errors
+    student_errors: Errors
     cascade: Cascade
 
     @property
@@ -131,18 +141,19 @@ def compared(student: Scored, teacher: Scored, truth: Truth, chosen: tuple[float
     low, high = chosen
     passes, fails = student.scores < low, student.scores >= high
     by_pair = np.where(passes | fails, fails, teacher.rejected)
-    both = Cascade(
-        low=low,
-        high=high,
+    return Compared(
+        teacher=auroc(teacher.scores[~truth], teacher.scores[truth]),
+        student=auroc(student.scores[~truth], student.scores[truth]),
         parts=len(truth),
-        sure=int((passes | fails).sum()),
-        escapes=int((truth & ~by_pair).sum()),
-        overkill=int((~truth & by_pair).sum()),
-        escapes_alone=int((truth & ~teacher.rejected).sum()),
-        overkill_alone=int((~truth & teacher.rejected).sum()),
+        differ=int((student.verdicts != teacher.verdicts).sum()),
+        teacher_errors=_errors(teacher.rejected, truth),
+        student_errors=_errors(student.rejected, truth),
+        cascade=Cascade(low, high, int((passes | fails).sum()), _errors(by_pair, truth)),
     )
-    found = [auroc(one.scores[~truth], one.scores[truth]) for one in (teacher, student)]
-    return Compared(found[0], found[1], int((student.verdicts != teacher.verdicts).sum()), both)
+
+
+def _errors(rejected: Truth, truth: Truth) -> Errors:
+    return Errors(int((truth & ~rejected).sum()), int((~truth & rejected).sum()))
 
 
 def rates(teacher: bytes, student: bytes, crops: CropPixels) -> Iterator[Rates]:

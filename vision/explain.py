@@ -5,6 +5,7 @@ each place is that place's share of the margin, and the mean of them all is the 
 activation map of Zhou et al. 2016 (arXiv:1512.04150), here without any approximation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ from vision.session import answers, cpu_session
 
 _MOST_OPAQUE = 0.55
 _LINE = (255, 255, 255)
+_INK, _PAPER = (0, 0, 0), (255, 255, 255)
+_LETTERS = cv2.FONT_HERSHEY_SIMPLEX
+_NARROWEST = 560  # pixels, so that a caption is legible under a small picture too
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,36 @@ def overlay(pixels: Pixels, bit_depth: int, found: Explanation) -> Image:
     far = (box.x + box.width - 1, box.y + box.height - 1)
     cv2.rectangle(mixed, (box.x, box.y), far, _LINE, thickness)
     return mixed
+
+
+def captioned(image: Image, lines: Sequence[str]) -> Image:
+    """`image`, uint8 [height, width, 3] BGR, above `lines` of ASCII text and a legend of the map's colours.
+
+    A narrow image gets a white margin at its right.
+    """
+    width = max(image.shape[1], _NARROWEST)
+    scale = width / 1400
+    row = round(42 * scale) + 8
+    panel = np.full((row * (len(lines) + 1) + 8, width, 3), 255, np.uint8)
+    for number, line in enumerate(lines, start=1):
+        _write(panel, line, 8, number * row - row // 4, scale)
+    base, ramp = (len(lines) + 1) * row - row // 4, width // 4
+    _write(panel, "mean of the picture", 8, base, scale)
+    left = 16 + _width("mean of the picture", scale)
+    colours = cv2.applyColorMap(np.linspace(0, 255, ramp).astype(np.uint8)[None, :], cv2.COLORMAP_JET)
+    panel[base - row // 2 : base, left : left + ramp] = colours
+    _write(panel, "its highest place; box: hottest region", left + ramp + 8, base, scale)
+    wide = cv2.copyMakeBorder(image, 0, 0, 0, width - image.shape[1], cv2.BORDER_CONSTANT, value=_PAPER)
+    return np.asarray(np.concatenate([wide, panel]), np.uint8)
+
+
+def _write(panel: Image, text: str, left: int, base: int, scale: float) -> None:
+    cv2.putText(panel, text, (left, base), _LETTERS, scale, _INK, max(1, round(2 * scale)), cv2.LINE_AA)
+
+
+def _width(text: str, scale: float) -> int:
+    (width, _), _ = cv2.getTextSize(text, _LETTERS, scale, max(1, round(2 * scale)))
+    return int(width)
 
 
 def _hottest(heat: NDArray[np.float32]) -> tuple[tuple[int, int], Region]:

@@ -63,7 +63,7 @@ def main(args: argparse.Namespace) -> int:
     from camera.picture import write_png  # noqa: PLC0415
     from daemon.replay import find_bundle  # noqa: PLC0415
     from vision.bundle import load_bundle  # noqa: PLC0415
-    from vision.explain import Explainer, overlay  # noqa: PLC0415
+    from vision.explain import Explainer, captioned, overlay  # noqa: PLC0415
     from vision.judge import outcome_of  # noqa: PLC0415
 
     @cache
@@ -80,7 +80,13 @@ def main(args: argparse.Namespace) -> int:
         outcome, reason = outcome_of(found.score, bundle.thresholds)
         facts = {"picture": wanted.name, "model": bundle.model_id, "verdict": outcome, "reason": reason}
         if out is not None:
-            write_png(out, overlay(wanted.pixels, wanted.bit_depth, found))
+            thresholds = bundle.thresholds
+            caption = (
+                f"{outcome}, reason {reason}: score {found.score:.4f}",
+                f"PASS below {thresholds.pass_below:.4f}, sure FAIL from {thresholds.fail_above:.4f}; score: P(defect)",
+                f"model {bundle.model_id}, in float32",
+            )
+            write_png(out, captioned(overlay(wanted.pixels, wanted.bit_depth, found), caption))
             facts["out"] = str(out)
         told.append({**facts, "score": found.score, "hottest": list(found.hottest), "box": list(found.box)})
     print(json.dumps({"pictures": told}) if args.json else "\n".join(map(_line, told)))

@@ -26,7 +26,7 @@ def add_targets(parser: argparse.ArgumentParser) -> None:
         "--max-overkill",
         type=_share,
         metavar="SHARE",
-        help="so many good parts may fail by their score, likewise; uncertain ones go to review instead",
+        help="so many good parts may score at or above fail_above, likewise; uncertain ones go to review instead",
     )
     group.add_argument(
         "--count",

@@ -15,7 +15,9 @@ BUNDLE = Path(__file__).parents[2] / "models" / "bsdata"
 BAD, GOOD = BUNDLE / "golden" / "020-ng.jpg", BUNDLE / "golden" / "000-ok.jpg"
 
 
-def test_one_picture_becomes_one_png_of_its_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_picture_becomes_one_png_with_a_caption_below_the_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "map.png"
     assert main(["explain", str(BUNDLE), str(BAD), "--out", str(out), "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["pictures"]
@@ -24,7 +26,10 @@ def test_one_picture_becomes_one_png_of_its_size(tmp_path: Path, capsys: pytest.
     assert found["score"] == pytest.approx(golden["golden/020-ng.jpg"]["score"], abs=1e-3)
     assert (found["verdict"], found["reason"], found["out"]) == ("FAIL", "score", str(out))
     frame, shown = read_picture(BAD)[0], read_picture(out)[0]
-    assert shown.shape == frame.shape
+    assert shown.shape[1] == max(frame.shape[1], 560)
+    caption = shown[frame.shape[0] :]
+    assert (caption == 0).any(), "the caption has black letters"
+    assert np.median(caption) == 255, "on white"
     x, y, width, height = found["box"]
     assert 0 <= x < x + width <= frame.shape[1]
     assert 0 <= y < y + height <= frame.shape[0]
@@ -73,4 +78,6 @@ def test_a_records_archived_picture_is_explained_by_the_model_that_judged_it(
     (found,) = json.loads(capsys.readouterr().out)["pictures"]
     assert found["verdict"] == "FAIL"
     assert Path(found["out"]) == out / "0123abcd-press-7-top.png"
-    assert read_picture(Path(found["out"]))[0].shape == (*pixels.shape, 3)
+    shown = read_picture(Path(found["out"]))[0]
+    assert shown.shape[0] > pixels.shape[0]
+    assert shown.shape[1:] == (pixels.shape[1], 3)

@@ -41,3 +41,12 @@ def test_margins_that_are_all_equal_are_calibrated_without_a_crash() -> None:
     found = calibrate(np.zeros(6), np.array([True, False, False, False, False, False]))
 
     assert np.isfinite(found.probability(np.zeros(1))).all()
+
+
+def test_margins_of_thousands_are_calibrated_without_a_warning() -> None:
+    """Warnings are errors in these tests. exp overflows above 709."""
+    margins = np.array([-5000.0, -4000.0, -3000.0, 3000.0, 4000.0])
+
+    found = calibrate(margins, margins > 0)
+
+    np.testing.assert_allclose(found.probability(np.array([-1e6, 1e6])), [0, 1], atol=1e-12)

@@ -120,7 +120,7 @@ def test_train_keeps_the_bounds_that_it_was_asked_for_and_prints_them(
     assert (told["max_escape"], told["max_overkill"], told["defect_rate"]) == (0.7, 0.5, 0.01)
     assert told["costs"] == {"escape": 10, "overkill": 1, "review": 0.1}
     assert told["val"]["escape"]["upper"] <= 0.7
-    assert told["val"]["overkill"]["upper"] <= 0.5
+    assert told["val"]["sure_overkill"]["upper"] <= 0.5
     assert told["test"]["cost"] >= 0
     assert "val: escape" in out
     assert "test: cost of the mean part" in out
@@ -206,7 +206,7 @@ def test_evaluate_lists_the_worst_mistakes_and_draws_what_was_asked_for(
 
     out = capsys.readouterr().out
     assert "the worst 2" in out
-    assert "all: uncertain of the good" in out
+    assert "all: good, uncertain" in out
     for name in ("scores.png", "roc.png"):
         assert (tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ import torch
 from safetensors.numpy import save
 
 from daemon.commands import compress as command
+from inspection import clock
 from inspection.errors import BackendError, BundleError, DataError
 from inspection.part import Label
 from training.compress import LADDER, compress, widths_for
@@ -31,8 +33,8 @@ from training.pictures import crops_of
 from training.ranges import Clipping, Sampled, Step
 from training.rechoose import rechoose, rechoose_stored
 from training.targets import ScoredSplit, Targets, group_numbers
-from training.text import decision_lines
-from training.versus import Compared, Scored, Versus, compared, cuts
+from training.text import decision_lines, versus_lines
+from training.versus import Errors, Scored, Versus, compared, cuts
 from training.views import mixed_view
 from vision.backends.choose import open_backend
 from vision.bundle import Bundle, Thresholds, load_bundle
@@ -181,7 +183,9 @@ def test_the_command_tells_both_sides_and_what_was_missed(
     assert re.search(r"stored, MB .* 44\.7 +1\.5\d   \d\d\.\d times smaller", said)
     assert re.search(r"AUROC on test +\d\.\d{4} +\d\.\d{4}   [+-]\d\.\d{4}, \d+ of 8 verdicts differ", said)
     assert re.search(r"crops/s of one core, onnx-int8 +\d+ +\d+   \d+\.\d times as fast", said)
-    assert re.search(r"together on test: sure of [\d.]+% of the parts", said)
+    assert re.search(r"escapes on test, student in INT8( +\d+){3}$", said, re.MULTILINE)
+    assert re.search(r"overkill on val, student in float32( +\d+){3}$", said, re.MULTILINE)
+    assert re.search(r"the student decides in the pair, test +[\d.]+% of 8 parts", said)
     with pytest.raises(DataError, match="there is a bundle already; --force replaces it"):
         run(*words)
 
@@ -284,10 +288,43 @@ def test_a_cascade_asks_the_teacher_where_the_student_would_add_errors() -> None
     found = compared(student, teacher, truth, chosen)
     assert chosen == pytest.approx((0.4, 0.6))
     assert found.cascade.sure == 4
-    assert (found.cascade.escapes, found.cascade.overkill) == (1, 1)
-    assert (found.cascade.escapes_alone, found.cascade.overkill_alone) == (1, 1)
+    assert found.cascade.errors == Errors(escapes=1, overkill=1)
+    assert found.teacher_errors == Errors(escapes=1, overkill=1)
+    assert found.student_errors == Errors(escapes=2, overkill=2)
     assert found.differ == 2
     assert found.teacher == pytest.approx(8 / 9)
+
+
+def test_each_count_of_errors_stands_under_the_name_of_the_model_that_makes_them() -> None:
+    truth = np.array([False, False, False, True, True, True])
+    teacher, student = scored(0.1, 0.2, 0.8, 0.9, 0.9, 0.9), scored(0.1, 0.6, 0.9, 0.2, 0.4, 0.95)
+    found = compared(student, teacher, truth, (0.1, 0.6))
+    told = [line.split() for line in versus_lines(Versus(10, (1000, 100), {"test": found}, ()))]
+
+    names = next(words for words in told if words[:2] == ["teacher", "student"] and len(words) == 3)
+    assert names == ["teacher", "student", "pair"]
+    assert ["escapes", "on", "test,", "student", "in", "INT8", "0", "2", "0"] in told
+    assert ["overkill", "on", "test,", "student", "in", "INT8", "1", "2", "2"] in told
+
+
+def test_the_bar_of_a_lesson_whose_time_is_up_ends_full(
+    trained: Made,
+    data: Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr(clock, "monotonic", lambda: float(next(seconds)))
+    whole = build_resnet18(trained.bundle.tensors())
+    crops = np.concatenate([crops_of(sample, RECIPE) for sample in data.of("train")])
+    told = ask(whole, crops, RECIPE, 500, tmp_path / "views.npy", seed=0, seconds=1, quiet=False)
+    distil(whole, told, RECIPE, 50, temperature=1.0, seed=0, seconds=4, quiet=False)
+    shown = re.split(r"[\r\n]+", capsys.readouterr().err)
+    for bar in ("teacher", "student"):
+        last = [line for line in shown if line.startswith(bar)][-1]
+        assert "100%" in last
+        assert "time is up" in last
 
 
 def test_a_cascade_of_equals_never_asks() -> None:
@@ -308,5 +345,5 @@ def test_a_cascade_of_equals_never_asks() -> None:
 def test_what_of_the_target_was_missed_is_named(size: int, lost: float, missed: list[str]) -> None:
     perfect = scored(0.1, 0.9)
     same = compared(perfect, perfect, np.array([False, True]), (0.5, 0.5))
-    test = Compared(1.0, 1.0 - lost, 0, same.cascade)
+    test = replace(same, student=1.0 - lost)
     assert Versus(10, (1000, size), {"val": same, "test": test}, ()).missed == missed

@@ -56,7 +56,7 @@ def test_the_bounds_on_val_stay_under_the_targets(max_escape: float | None, max_
     decision = decide(Targets(max_escape, max_overkill), drawn(1), scored_by="test")
 
     assert max_escape is None or decision.val.escape.upper <= max_escape
-    assert max_overkill is None or decision.val.overkill.upper <= max_overkill
+    assert max_overkill is None or decision.val.sure_overkill.upper <= max_overkill
     assert decision.thresholds.pass_below <= decision.thresholds.fail_above
 
 
@@ -65,7 +65,7 @@ def test_the_pass_threshold_is_no_lower_than_the_bound_asks_for() -> None:
     decision = decide(Targets(max_escape=0.02, max_overkill=0.02), val, scored_by="test")
 
     assert upper_bound(decision.val.escape.count + 1, 400) > 0.02
-    assert upper_bound(decision.val.overkill.count + 1, 400) > 0.02
+    assert upper_bound(decision.val.sure_overkill.count + 1, 400) > 0.02
 
 
 def test_a_target_that_the_best_threshold_keeps_anyway_changes_nothing() -> None:
@@ -108,8 +108,8 @@ def test_a_group_escapes_with_its_lowest_picture_and_is_overkill_with_its_highes
 
     assert (found.escape.count, found.escape.of) == (1, 3)
     assert (found.escape_groups.count, found.escape_groups.of) == (1, 2)
-    assert (found.overkill.count, found.overkill.of) == (1, 3)
-    assert (found.overkill_groups.count, found.overkill_groups.of) == (1, 2)
+    assert (found.sure_overkill.count, found.sure_overkill.of) == (1, 3)
+    assert (found.sure_overkill_groups.count, found.sure_overkill_groups.of) == (1, 2)
 
 
 def test_what_is_achieved_is_what_the_judge_does_at_the_thresholds_themselves() -> None:
@@ -117,7 +117,7 @@ def test_what_is_achieved_is_what_the_judge_does_at_the_thresholds_themselves() 
 
     found = achieved(val, Thresholds(0.4, 0.6), None, 0.5)
 
-    assert (found.escape.count, found.overkill.count) == (1, 1)
+    assert (found.escape.count, found.sure_overkill.count) == (1, 1)
     assert (found.uncertain_ok.count, found.uncertain_ng.count) == (2, 2)
 
 
@@ -169,7 +169,7 @@ def test_costs_choose_within_the_bounds() -> None:
 
     assert chosen(val, costs=cheap_escapes).pass_below > decision.thresholds.pass_below
     assert decision.val.escape.upper <= 0.01
-    assert decision.val.overkill.upper <= 0.05
+    assert decision.val.sure_overkill.upper <= 0.05
 
 
 def test_without_a_price_of_review_there_is_no_band() -> None:
@@ -188,7 +188,7 @@ def test_the_report_shows_what_was_asked_for_and_what_was_achieved() -> None:
     for shown in (f"{escape.count} of 400", f"{escape.upper * 100:.3g}%", "2%"):
         assert shown in row
     assert "onnx-cpu" in told
-    assert "test: overkill by score" in told
+    assert "test: sure overkill" in told
     assert "1% defective parts" in told
     assert "No good picture" not in told
 

@@ -152,8 +152,8 @@ def test_a_bound_on_overkill_is_kept_by_the_good_parts_of_val() -> None:
 
     decision = decide_by_good(Targets(max_overkill=0.02), val, scored_by="test")
 
-    assert decision.val.overkill.count > 0
-    assert decision.val.overkill.upper <= 0.02
+    assert decision.val.sure_overkill.count > 0
+    assert decision.val.sure_overkill.upper <= 0.02
     assert decision.val.escape.upper == 1.0
 
 

@@ -82,7 +82,7 @@ def test_the_new_bundle_keeps_the_bound_and_everything_else_of_the_old_one(
     assert (tmp_path / "new" / "MODEL_CARD.md").read_text() == "What this model is for."
     decision = new.metrics["decision"]
     assert decision["val"]["escape"]["upper"] <= 0.7
-    assert decision["val"]["overkill"]["upper"] <= 0.5
+    assert decision["val"]["sure_overkill"]["upper"] <= 0.5
     assert decision["scored_by"].startswith("onnx-cpu")
     assert decision["data_hash"] == data.digest()
     assert new.metrics["training"] == old.metrics["training"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inspection.errors import PictureError
 from vision.bundle import Bundle
 from vision.enhance import Region
-from vision.explain import Explainer, Explanation, overlay
+from vision.explain import Explainer, Explanation, captioned, overlay
 from vision.recipe import Recipe, Tiles
 from vision.resnet import build_resnet18, normalise
 
@@ -102,3 +102,15 @@ def test_the_overlay_is_the_frame_where_the_map_says_nothing() -> None:
     assert np.array_equal(shown[:15, 40:, 2], (frame[:15, 40:] >> 2).astype(np.uint8))
     assert np.ptp(shown[24, 64].astype(int)) > 20, "the hottest place is coloured"
     assert shown[20, 65].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("size", [(1000, 2448), (40, 60)], ids=["large", "smaller than a caption"])
+def test_a_caption_stands_below_the_frame_and_hides_none_of_it(size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
+    shown = captioned(frame, ["FAIL  score 0.9", "model x"])
+    assert np.array_equal(shown[: size[0], : size[1]], frame)
+    below = shown[size[0] :]
+    assert (below == 0).all(axis=2).any()
+    coloured = np.ptp(below.astype(int), axis=2) > 100
+    assert coloured.any(axis=0).sum() > 0.2 * below.shape[1], "a legend of the colours"
+    assert (below[:, -1] == 255).all(), "no letter is cut off at the right"
