@@ -89,7 +89,10 @@ def png(pixels: Pixels) -> bytes:
 
     Raises PictureError.
     """
-    good, data = cv2.imencode(".png", pixels)
+    try:
+        good, data = cv2.imencode(".png", pixels)
+    except cv2.error as error:
+        raise PictureError(f"{pixels.dtype} {list(pixels.shape)} makes no PNG: {error.err}") from error
     if not good:
         raise PictureError(f"{pixels.dtype} {list(pixels.shape)} makes no PNG")
     return bytes(data.tobytes())

@@ -11,7 +11,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from camera.child import Setup
@@ -38,6 +38,15 @@ _CLOSED = Gone(Reason.SHUTDOWN, "closed")
 _VANISHED = Gone(Reason.CAMERA_LOST, "its process ended")
 _NOT_OPEN = "is it on and connected? A camera that needs longer is given open_timeout_s"
 _NO_MORE = Gone(Reason.CAMERA_LOST, "the source has no more pictures")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A whole picture, with the ring of the child that gave it: a thread may read it while that child ends."""
+
+    ring: Ring
+    number: int
+    seen: Seen
 
 
 class CameraProcess:
@@ -82,7 +91,7 @@ class CameraProcess:
         self._down = (Reason.CAMERA_LOST, "not open yet")
         self._trouble = RepeatedTrouble(LOG, f"station {station}, camera {name}")
         self._size: tuple[int, int] | None = None
-        self._seen: deque[Seen] = deque(maxlen=FRAME_SLOTS)
+        self._seen: deque[_Shown] = deque(maxlen=FRAME_SLOTS)
         self._number = 0
         self._base = 0
         self._last_request = 0
@@ -157,22 +166,21 @@ class CameraProcess:
         self._trouble.occurred(_in_words(end.reason, end.detail))
 
     def picture(self) -> Frame | None:
-        """A copy of the last whole picture, fit to be judged or not; None when there is none."""
-        return self._whole(self._seen[-1]) if self._seen else None
+        """A copy of the last whole picture, fit to be judged or not; None when there is none. From any thread."""
+        shown = tuple(self._seen)  # one step, while another thread adds to it or clears it
+        return self._whole(shown[-1]) if shown else None
 
     def recall(self, number: int) -> Frame | None:
         """A copy of one of the last pictures, by its number; None where later ones have taken its place."""
-        return next((self._whole(seen) for seen in self._seen if self._base + seen.number == number), None)
+        return next((self._whole(shown) for shown in tuple(self._seen) if shown.number == number), None)
 
-    def _whole(self, seen: Seen) -> Frame | None:
-        if self._child is None:
-            return None
-        pixels = self._child.frames.read(seen.place)
+    def _whole(self, shown: "_Shown") -> Frame | None:
+        seen = shown.seen
+        pixels = shown.ring.read(seen.place)
         if pixels is None:
             return None
         pixels.flags.writeable = False
-        number = self._base + seen.number
-        return Frame(self._name, number, pixels, seen.captured, seen.bit_depth, seen.source, seen.label)
+        return Frame(self._name, shown.number, pixels, seen.captured, seen.bit_depth, seen.source, seen.label)
 
     async def _shot(self, deadline: float) -> Crops | Missed:
         now = clock.monotonic()
@@ -318,7 +326,8 @@ class CameraProcess:
                 assert_never(message)
 
     def _show(self, seen: Seen) -> None:
-        self._seen.append(seen)
+        if self._child is not None:
+            self._seen.append(_Shown(self._child.frames, self._base + seen.number, seen))
         self._size = (seen.place.shape[0], seen.place.shape[1])
 
     def _crops(self, taken: Taken) -> Crops | Missed:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ class Journal:
     def __init__(self, file: Path) -> None:
         self.file = file
         self._waiting: deque[str] = deque(maxlen=_MOST_WAITING)  # the oldest is given up
+        self._flushing = threading.Lock()
 
     def note(self, row: Mapping[str, Any]) -> None:
         """Written within about a second, while `run` runs."""
@@ -40,9 +42,12 @@ class Journal:
 
     def flush(self) -> None:
         """Write what waits. A disk that refuses costs these rows, with a word in the log."""
-        rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not rows:
-            return
+        with self._flushing:  # `run` and whoever wants to read the file may flush in two threads at once
+            rows = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if rows:
+                self._append(rows)
+
+    def _append(self, rows: list[str]) -> None:
         try:
             if self.file.exists() and self.file.stat().st_size >= MOST_BYTES:
                 self.file.replace(older(self.file))

@@ -6,17 +6,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from camera.child import Setup, main
 from camera.ring import Ring
 from camera.simulated import SimulatedConfig
 from inspection import clock, spawn
-from inspection.frame import Missed
+from inspection.frame import Crops, Frame, Missed
 from inspection.verdict import Reason
 from tests.camera.conftest import StartCamera, child_of, corner, reason, scripted, shot
 
@@ -70,6 +73,46 @@ async def test_restarts_leave_nothing_behind(start_camera: StartCamera) -> None:
             await rig.until(lambda count=count: len(rig.probe.restarts) == count)  # type: ignore[misc]
             after.append(held())
     assert after[2] == after[1] <= after[0]
+
+
+async def test_whoever_looks_at_a_picture_while_its_camera_dies_cannot_reach_the_line(
+    start_camera: StartCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, go_on = threading.Semaphore(0), threading.Semaphore(0)
+    view_of = Ring._view
+
+    def slowly(ring: Ring, *where: Any) -> "np.ndarray[Any, Any]":
+        view = view_of(ring, *where)
+        if threading.current_thread().name == "viewer":
+            inside.release()
+            go_on.acquire()
+        return view
+
+    def rings() -> int:
+        return Path("/proc/self/maps").read_text().count("memfd:linegate-ring")
+
+    monkeypatch.setattr(Ring, "_view", slowly)
+    seen: list[Frame | None] = []
+    async with start_camera(scripted(mode="stream", restart_max_s=0.5), triggered=False) as rig:
+        for _ in range(5):
+            await rig.until_up()
+            assert isinstance(await rig.next(), Crops)
+            viewer = threading.Thread(target=lambda: seen.append(rig.process.picture()), name="viewer")
+            viewer.start()
+            await rig.until(lambda: inside.acquire(blocking=False))
+            os.kill(child_of(rig), signal.SIGKILL)
+            await rig.until(lambda: not rig.process.up)
+            await rig.until_up()
+            go_on.release()
+            viewer.join()
+            while not rig.captures.empty():
+                rig.captures.get_nowait()
+        assert len(rig.probe.restarts) == 5
+        assert isinstance(await rig.next(), Crops)
+        assert rings() == 2  # the frames and the crops of the child that runs
+    assert rings() == 0
+    assert len(seen) == 5
+    assert all(frame is not None and frame.pixels.shape == (48, 64) for frame in seen)
 
 
 async def test_the_pause_is_kept_between_two_tries(start_camera: StartCamera) -> None:

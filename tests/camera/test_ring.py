@@ -134,3 +134,23 @@ def test_generous_slots_cost_only_what_is_written() -> None:
     finally:
         ring.close()
     assert used < 4 * 256 + 64  # KiB
+
+
+def mapped() -> int:
+    return Path("/proc/self/maps").read_text().count("memfd:linegate-ring")
+
+
+def test_a_ring_is_closed_under_a_reader_and_the_memory_goes_with_the_last_one(ring: Ring) -> None:
+    before = mapped()
+    place = ring.write(np.full((1000, 1000), 7, np.uint8))
+    memory = ring._shared.open()
+    assert memory is not None
+    reading = ring._view(memory, place.slot, place.shape, place.dtype)
+    del memory
+    ring.close()
+    ring.close()
+    assert int(reading.min()) == int(reading.max()) == 7
+    assert mapped() == before
+    assert ring.read(place) is None
+    del reading
+    assert mapped() == before - 1

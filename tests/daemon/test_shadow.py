@@ -1,6 +1,10 @@
 """A candidate in the shadow is heard by whoever reviews it, and by nobody else."""
 
 import asyncio
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +103,26 @@ async def test_rows_are_written_soon_and_at_the_end(tmp_path: Path) -> None:
     running.cancel()
     await asyncio.wait([running])
     assert list(read(journal.file)) == [{"n": 1}, {"n": 2}]
+
+
+def test_a_journal_that_two_threads_flush_at_once_loses_nothing_and_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(deque[str]):
+        """Waits for the other thread between the count of the rows and their removal."""
+
+        def __len__(self) -> int:
+            count = super().__len__()
+            with suppress(threading.BrokenBarrierError):
+                both.wait(0.5)
+            return count
+
+    both = threading.Barrier(2)
+    journal = Journal(tmp_path / "rows.jsonl")
+    for row in range(8):
+        journal.note({"row": row})
+    monkeypatch.setattr(journal, "_waiting", Slow(journal._waiting))
+    with ThreadPoolExecutor(2) as threads:
+        for flushing in [threads.submit(journal.flush) for _ in range(2)]:
+            flushing.result()
+    assert [row["row"] for row in read(journal.file)] == list(range(8))
