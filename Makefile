@@ -25,7 +25,7 @@ endef
 export need_python
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench accuracy drill-swap drill-systemd install uninstall clean
+.PHONY: help python run test lint bench accuracy drill-swap drill-systemd install uninstall clean
 # Never half an environment: a target whose recipe failed is no target.
 .DELETE_ON_ERROR:
 
@@ -35,7 +35,8 @@ help: ## this list
 run: .venv-run/.installed ## the demo: a station on real pictures, MQTT on 1883, page on 9580 (ARGS=...)
 	@exec .venv-run/bin/linegate demo $(ARGS)
 
-test: .venv/.installed ## every test (ARGS=... goes to pytest)
+test: .venv/.installed ## every test (ARGS=... goes to pytest); as root on Debian it installs the programs that they use
+	@tests/packages.sh
 	.venv/bin/python -m pytest --durations=15 $(ARGS)
 
 lint: .venv/.installed ## style, floors and types
@@ -113,8 +114,12 @@ $(1)/bin/python -m pip install --disable-pip-version-check --constraint constrai
 @touch $@
 endef
 
-.venv-run/.installed: pyproject.toml constraints.txt
+# A bare Debian has a Python that cannot make environments.
+python:
+	@[ -n "$(PYTHON)" ] || tests/packages.sh python3 python3-venv
+
+.venv-run/.installed: pyproject.toml constraints.txt | python
 	$(call environment,.venv-run,$(EXTRAS))
 
-.venv/.installed: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml constraints.txt | python
 	$(call environment,.venv,[dev])

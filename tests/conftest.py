@@ -1,10 +1,13 @@
-"""No test leaves anything behind: what it started and did not end is named, and the test fails."""
+"""No test leaves anything behind: what it started and did not end is named, and the test fails.
+
+A test that starts a program which is not installed is not run, and the last lines name the package (programs.py).
+"""
 
 import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +137,37 @@ def _free_port() -> int:
     from tests.ports import free_port  # noqa: PLC0415 - test_leaks runs a copy of this file alone
 
     return free_port()
+
+
+def pytest_configure() -> None:
+    # Where Debian keeps mosquitto, and where an ordinary user's shell does not look.
+    os.environ["PATH"] += os.pathsep + os.pathsep.join(("/usr/local/sbin", "/usr/sbin", "/sbin"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    return (yield from _started())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    return (yield from _started())
+
+
+def _started() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except FileNotFoundError as error:
+        from tests.programs import need_started  # noqa: PLC0415 - as above
+
+        need_started(error)
+        raise
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        from tests.programs import summary  # noqa: PLC0415 - as above
+
+        for line in summary(report.longrepr[2] for report in skipped):
+            terminalreporter.write_line(line)

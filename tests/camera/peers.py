@@ -1,7 +1,5 @@
 """Real peers of the cameras: an RTSP server, a GenTL producer, a video file."""
 
-import os
-import shutil
 import signal
 import subprocess
 from importlib.metadata import distribution
@@ -10,7 +8,8 @@ from typing import Self
 
 import cv2
 import numpy as np
-import pytest
+
+from tests.programs import RTSP_SERVER, need
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 FAKE_GIGE = "arv-fake-gv-camera-0.8"
@@ -19,24 +18,11 @@ FAKE_GIGE = "arv-fake-gv-camera-0.8"
 VIKY = Path(str(distribution("genicam").locate_file("genicam/viky.cti")))
 
 
-def _has_gstreamer() -> bool:
-    program = "import gi; gi.require_version('GstRtspServer', '1.0')"
-    return Path(SYSTEM_PYTHON).exists() and not subprocess.run([SYSTEM_PYTHON, "-c", program], check=False).returncode
-
-
-# A machine of a developer may lack what CI installs; there, its tests are not run.
-HAS_RTSP = "CI" in os.environ or _has_gstreamer()
-HAS_GIGE = "CI" in os.environ or shutil.which(FAKE_GIGE) is not None
-
-
 class RtspServer:
     """tests/camera/rtsp_server.py as a process; `port` is free, or the one that a server before it had."""
 
     def __init__(self, port: int = 0, *, user: str = "", password: str = "") -> None:
-        if not HAS_RTSP:
-            pytest.skip(
-                "not installed: apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good"
-            )
+        need(RTSP_SERVER)
         login = [user, password] if user else []
         command = [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_server.py")), str(port), *login]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -23,7 +23,8 @@ from inspection.errors import CameraError, NoImage
 from inspection.frame import Frame, Missed
 from inspection.verdict import Reason
 from tests.camera.conftest import StartCamera
-from tests.camera.peers import HAS_RTSP, VIKY, RtspServer, write_folder, write_video
+from tests.camera.peers import VIKY, RtspServer, write_folder, write_video
+from tests.programs import RTSP_SERVER, installed
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Kind:
 @pytest.fixture(scope="module", autouse=True)
 def rtsp() -> Iterator[RtspServer | None]:
     with ExitStack() as stack:
-        yield stack.enter_context(RtspServer()) if HAS_RTSP else None
+        yield stack.enter_context(RtspServer()) if installed(RTSP_SERVER) else None
 
 
 def simulated(_: Path, __: pytest.FixtureRequest) -> Kind:

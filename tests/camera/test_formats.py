@@ -10,7 +10,7 @@ import pytest
 
 from camera.formats import FrameIds, to_pixels
 from inspection.errors import PictureError
-from tests.camera.peers import FAKE_GIGE, HAS_GIGE
+from tests.camera.peers import FAKE_GIGE
 
 
 def lost(*ids: int) -> list[int]:
@@ -109,7 +109,6 @@ def test_a_damaged_picture_is_not_counted_as_lost_once_more(before: int) -> None
     assert counter.lost_before(after) == 0
 
 
-@pytest.mark.skipif(not HAS_GIGE, reason="not installed: apt-get install aravis-tools")
 def test_a_gige_vision_cameras_lost_pictures_are_counted_across_the_wrap_of_its_16_bit_ids() -> None:
     """Aravis' fake camera on loopback begins near the wrap and loses packets as told; whole pictures count as come."""
     serial = f"linegate{os.getpid()}"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from daemon.cli import EX_CONFIG, main
-from tests.vision.signer import HAS_MINISIGN, Signer
+from tests.vision.signer import Signer
 
 BUNDLE = Path(__file__).parents[2] / "models" / "bsdata"
 
@@ -110,8 +110,6 @@ def test_an_archive_that_cannot_be_written_is_told_and_does_not_keep_the_line_fr
 
 @pytest.fixture
 def signer(tmp_path: Path) -> Signer:
-    if not HAS_MINISIGN:
-        pytest.skip("not installed: apt-get install minisign")
     return Signer(tmp_path / "signer").make()
 
 

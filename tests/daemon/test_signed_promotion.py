@@ -7,10 +7,8 @@ import pytest
 from daemon.choice import Shelf
 from inspection.errors import ModelRefused
 from tests.daemon.swapping import LEFT, RIGHT, configured, draw_bundle, running
-from tests.vision.signer import HAS_MINISIGN, Signer
+from tests.vision.signer import Signer
 from vision.bundle import load_bundle
-
-pytestmark = pytest.mark.skipif(not HAS_MINISIGN, reason="not installed: apt-get install minisign")
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from dashboard.source import (
 )
 from inspection.part import Label
 from inspection.verdict import Outcome, Reason
+from tests.programs import need
 
 
 def _station(name: str, last: LastVerdict, **changes: object) -> StationView:
@@ -227,5 +228,6 @@ async def chromium(profile: Path) -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    need("chromium")
     async with chromium(tmp_path / "profile") as running:
         yield running

@@ -20,6 +20,7 @@ from inspection.probe import Probe
 from inspection.record import FrameFacts, Record
 from inspection.verdict import Outcome, Reason, Verdict
 from tests.ports import free_port
+from tests.programs import installed, need
 from transport.broker import EmbeddedBroker
 from transport.link import StationLink
 from transport.message import Incoming
@@ -111,17 +112,33 @@ def start_mosquitto() -> StartMosquitto:
 
 
 @pytest.fixture(scope="session")
-def open_mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+def perhaps_mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto | None]:
+    """None where it is not installed."""
+    if not installed("mosquitto"):
+        yield None
+        return
     broker = Mosquitto(tmp_path_factory.mktemp("mosquitto"), "allow_anonymous true").start()
     yield broker
     broker.stop()
 
 
+@pytest.fixture(scope="session")
+def open_mosquitto(perhaps_mosquitto: Mosquitto | None) -> Mosquitto:
+    need("mosquitto")
+    assert perhaps_mosquitto
+    return perhaps_mosquitto
+
+
 @pytest.fixture(params=["embedded-5", "embedded-3.1.1", "mosquitto-5", "mosquitto-3.1.1"])
-def broker(request: pytest.FixtureRequest, embedded: EmbeddedBroker, open_mosquitto: Mosquitto) -> BrokerConfig:
+def broker(
+    request: pytest.FixtureRequest, embedded: EmbeddedBroker, perhaps_mosquitto: Mosquitto | None
+) -> BrokerConfig:
     """Each broker in each version: the contract holds for all of them."""
     kind, _, version = request.param.partition("-")
-    peer: EmbeddedBroker | Mosquitto = embedded if kind == "embedded" else open_mosquitto
+    if kind == "mosquitto":
+        need(kind)
+    peer = embedded if kind == "embedded" else perhaps_mosquitto
+    assert peer
     return BrokerConfig(port=peer.port, version=version, client_id=f"t{free_port()}", keepalive_s=2)
 
 

@@ -1,15 +1,10 @@
 """Keys and signatures of minisign, made by the program itself."""
 
-import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from vision.signature import PublicKey, read_key
-
-# A machine of a developer may lack what CI installs; there, its tests are not run.
-HAS_MINISIGN = "CI" in os.environ or shutil.which("minisign") is not None
 
 
 @dataclass(frozen=True)

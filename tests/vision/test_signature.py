@@ -12,14 +12,12 @@ import pytest
 
 from inspection.errors import BundleError
 from inspection.probe import Probe
-from tests.vision.signer import HAS_MINISIGN, Signer
+from tests.vision.signer import Signer
 from vision.backends.choose import open_backend
 from vision.bundle import MANIFEST, SIGNATURE, Bundle, Thresholds, load_bundle
 from vision.signature import PublicKey, parse_key, read_key
 from vision.worker import State, Worker
 from vision.write import write_bundle
-
-pytestmark = pytest.mark.skipif(not HAS_MINISIGN, reason="not installed: apt-get install minisign")
 
 
 class Restarts(Probe):
