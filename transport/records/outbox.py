@@ -77,17 +77,24 @@ class Outbox:
         self.depth = 0
         """Records waiting."""
         self.damaged = 0
+        self.held: set[str] = set()
+        """Ids of rows that `after` does not give yet, nor what comes behind them. Any thread may change it."""
 
-    def add(self, entries: Sequence[Entry]) -> None:
-        """Commit all of them, or raise StoreError and none is kept. One known by its id is not added again."""
+    def add(self, entries: Sequence[Entry], *, without: Sequence[str] = ()) -> None:
+        """Commit all of them, or raise StoreError and none is kept. One known by its id is not added again.
+
+        Rows whose ids are in `without` are deleted first, in the same transaction.
+        """
         with self._transaction() as db:
             before = db.total_changes
+            db.executemany("DELETE FROM records WHERE id = ?", [(identity,) for identity in without])
+            deleted = db.total_changes - before
             db.executemany(
                 "INSERT OR IGNORE INTO records (id, topic, body, utc, crc) VALUES (?, ?, ?, ?, ?)",
                 [(entry.id, entry.topic, entry.body, entry.utc, _crc(entry)) for entry in entries],
             )
-            added = db.total_changes - before
-        self.depth += added
+            added = db.total_changes - before - deleted
+        self.depth += added - deleted
 
     def after(self, n: int, limit: int) -> list[Row]:
         """The next rows in their order. Rows whose CRC is wrong are put aside: logged, counted, removed."""
@@ -102,6 +109,8 @@ class Outbox:
                 sound = _crc(row.entry) == crc
             except (TypeError, ValueError, AttributeError):  # flipped bytes can change a value's type too
                 sound = False
+            if sound and identity in self.held:
+                break
             if sound:
                 rows.append(row)
             else:

@@ -52,6 +52,7 @@ class Records:
         self._arrived = asyncio.Event()
         self._committed = asyncio.Event()
         self._being_written = 0  # from the head of the queue
+        self._withdrawn: set[str] = set()
         self._damaged = 0
         self.failure = ""
         """Why records wait in memory; empty while the disk takes them."""
@@ -70,20 +71,30 @@ class Records:
         self._arrived.set()
 
     async def kept(self, record: Record, topic: str) -> None:
-        """Return once the record is committed. Raises StoreError: then it is not kept, and is the caller's."""
+        """Return once the record is committed. Raises StoreError: then it is not kept, and is the caller's.
+
+        Whoever gave up records another verdict under the same id. Its row is not delivered before this returns,
+        and is deleted where it does not.
+        """
         if len(self._waiting) >= self._config.max_waiting:
             raise StoreError("too many records wait for the disk")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         item = (_entry(record, topic), done)
         self._waiting.append(item)
+        self._outbox.held.add(record.id)
         self._arrived.set()
         try:
             await done
-        except asyncio.CancelledError:
-            # Who gave up tells another story of this part: this one must not be stored, if it still can be stopped.
+        except (StoreError, asyncio.CancelledError):
             if item in list(self._waiting)[self._being_written :]:
                 self._waiting.remove(item)
+                self._outbox.held.discard(record.id)
+            else:  # also after an error: a failed commit may have reached the disk
+                self._withdrawn.add(record.id)
+                self._arrived.set()
             raise
+        self._outbox.held.discard(record.id)
+        self._committed.set()
 
     async def run(self) -> None:
         """Write and deliver until cancelled; commits what still waits before it ends."""
@@ -103,7 +114,7 @@ class Records:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._waiting:
+            while self._waiting or self._withdrawn:
                 try:
                     await self._commit()
                     self.failure = ""
@@ -115,9 +126,9 @@ class Records:
     async def _commit(self) -> None:
         """One group commit from the head of the queue; entries stay there until it has succeeded."""
         group = [self._waiting[i] for i in range(min(_GROUP, len(self._waiting)))]
-        self._being_written = len(group)
+        self._being_written, withdrawn = len(group), tuple(self._withdrawn)
         try:
-            await self._on_disk(lambda: self._outbox.add([entry for entry, _ in group]))
+            await self._on_disk(lambda: self._outbox.add([entry for entry, _ in group], without=withdrawn))
         except StoreError as error:
             for item in group:
                 if item[1] is not None:
@@ -127,6 +138,8 @@ class Records:
             raise
         finally:
             self._being_written = 0
+        self._withdrawn.difference_update(withdrawn)
+        self._outbox.held.difference_update(withdrawn)
         for _, done in group:
             self._waiting.popleft()
             if done is not None and not done.done():
@@ -136,7 +149,7 @@ class Records:
 
     async def _last_commit(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting or self._withdrawn:
                 await self._commit()
         except StoreError as error:
             self._probe.record_lost(len(self._waiting), "shutdown")
