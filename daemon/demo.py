@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import sys
 import tempfile
@@ -39,7 +40,7 @@ class Demo:
         self._began = clock.monotonic()
 
     def run(self) -> None:
-        """Until Ctrl-C or SIGTERM."""
+        """Until Ctrl-C, SIGTERM or the end of the terminal."""
         with tempfile.TemporaryDirectory(prefix="linegate-demo-") as folder:
             path = Path(folder) / "config.yaml"
             path.write_text(json.dumps(self._settings(Path(folder)), indent=2))
@@ -53,7 +54,7 @@ class Demo:
         supervisor = Supervisor(assemble(config, page=self._page))
         narrator = asyncio.create_task(self._narrate(supervisor), name="narrator")
         try:
-            await until_signalled(supervisor, reread=lambda: config)
+            await until_signalled(supervisor, reread=None)
         finally:
             narrator.cancel()
         _say("\nended: every open part was answered.")
@@ -120,8 +121,12 @@ class Demo:
 
 
 def _say(text: str, end: str = "\n") -> None:
-    sys.stdout.write(text + end)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text + end)
+        sys.stdout.flush()
+    except OSError:  # the terminal was closed, or the reader of the pipe has gone: the line goes on without
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a descriptor is wanted
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _models() -> Path:

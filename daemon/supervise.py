@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 from camera.process import CameraProcess
-from daemon import logs
+from daemon import logs, signals
 from daemon.assemble import Daemon, assemble
 from daemon.config import Config
 from daemon.control import Control
@@ -46,13 +45,11 @@ async def _main(config: Config, reread: Callable[[], Config]) -> None:
     await until_signalled(Supervisor(assemble(config)), reread)
 
 
-async def until_signalled(supervisor: "Supervisor", reread: Callable[[], Config]) -> None:
-    """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, supervisor.wants_reload.set)
-    await supervisor.run(stop, reread)
+async def until_signalled(supervisor: "Supervisor", reread: Callable[[], Config] | None) -> None:
+    """Run until SIGTERM, SIGINT or the end of the terminal; without `reread`, until any SIGHUP."""
+    stop = asyncio.Event()
+    with signals.heeded(stop, supervisor.wants_reload if reread else None):
+        await supervisor.run(stop, reread)
 
 
 class Supervisor:
@@ -66,7 +63,7 @@ class Supervisor:
         self._settled = asyncio.Event()  # the worker has come up once, or is known to be unable to
         self.view = View(daemon, self._watchdog)
 
-    async def run(self, stop: asyncio.Event, reread: Callable[[], Config]) -> None:
+    async def run(self, stop: asyncio.Event, reread: Callable[[], Config] | None) -> None:
         """Until `stop` is set; then open parts are answered, records flushed and children ended.
 
         `reread` is called when `wants_reload` is set, and raises ConfigError for what cannot be used. A task that ends
@@ -98,7 +95,8 @@ class Supervisor:
             start("shadow", daemon.shadow.run())
             start("page", serve(app, daemon.page))
             start("pulse", self._pulse(promoter.swapped))
-            start("reload", self._reload(promoter, reread))
+            if reread is not None:
+                start("reload", self._reload(promoter, reread))
             start("control", Control(daemon.config.state_dir, orders.commands).run())
             start("watchdog", self._watchdog.run())
             host, port = daemon.page.getsockname()[:2]

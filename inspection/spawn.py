@@ -13,20 +13,21 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_PARENTS = (signal.SIGINT, signal.SIGTERM)
+_PARENTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def start(target: Callable[..., None], *args: Any, name: str) -> SpawnProcess:
     """Spawn a process that runs `target(*args)`. Raises OSError when the machine is out of processes or files.
 
-    Ctrl-C and a stop of the service reach the whole process group; when a child ends is the parent's business.
-    So the child inherits a mask in which SIGINT and SIGTERM are blocked.
+    Ctrl-C, a stop of the service and a closed terminal reach the whole process group; when a child ends is the
+    parent's business. So the child inherits a mask in which SIGINT, SIGTERM and SIGHUP are blocked.
     """
-    # It is started with the first child otherwise, and unblocks both signals on its way (CPython 3.11 to 3.13).
-    resource_tracker.ensure_running()
     process = get_context("spawn").Process(target=target, args=args, name=name, daemon=True)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS)
     try:
+        # It is started with the first child otherwise, and unblocks two of them on its way (CPython 3.11 to 3.13).
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS)
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

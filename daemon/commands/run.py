@@ -9,8 +9,8 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
     command = commands.add_parser(
         "run",
         help="run the daemon",
-        description="Run the daemon until SIGTERM or Ctrl-C. SIGHUP reads the configuration again and applies "
-        "what may change while parts move.",
+        description="Run the daemon until SIGTERM, Ctrl-C or the end of its terminal. SIGHUP reads the configuration "
+        "again and applies what may change while parts move.",
     )
     command.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"), help="default: config.yaml")
     command.set_defaults(run=main)

@@ -7,12 +7,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.end_to_end.conftest import BUNDLE, LINEGATE, PATIENCE_S, ROOT, until
 from tests.ports import free_port
+from tests.terminal import Terminal
 
 
 class Demo:
@@ -72,3 +74,19 @@ def test_every_picture_of_the_demo_is_judged_as_evaluate_says(demo: Demo) -> Non
     assert told["pass"] == expected["confusion"]["escaped"] + expected["confusion"]["ok_passed"]
     assert demo.stop() == 0
     assert "every open part was answered" in demo.told
+
+
+def test_a_closed_terminal_ends_the_demo(tmp_path: Path) -> None:
+    words = ["demo", "--mqtt-port", str(free_port()), "--http-port", str(free_port()), "--backend", "onnx-cpu"]
+    terminal = Terminal([*LINEGATE, *words], tmp_path)
+    until(lambda: "ready after" in terminal.said, "the demonstration is ready")
+    children = children_of(terminal.process.pid)
+    assert children
+    terminal.close()
+    assert terminal.process.wait(PATIENCE_S) == 0
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "its children have ended")
+
+
+def children_of(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
