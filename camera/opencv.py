@@ -146,9 +146,12 @@ class OpencvCamera:
                 rewound = True
                 continue
             rewound = False
+            exposed = self._exposed()
+            if self._stamped and not self._timeline.started:
+                continue
             number += 1
             bit_depth = 8 if pixels.dtype == np.uint8 else 16
-            yield Frame(self._name, number, pixels, self._exposed(), bit_depth, self._shown)
+            yield Frame(self._name, number, pixels, exposed, bit_depth, self._shown)
 
     def close(self) -> None:
         self._device.release()

@@ -17,7 +17,6 @@ import pytest
 from camera.genicam import GenicamConfig
 from camera.kinds import open_camera
 from camera.opencv import OpencvConfig, redact
-from camera.timeline import Timeline
 from inspection import clock
 from inspection.errors import CameraError
 from inspection.frame import Crops, Missed
@@ -203,39 +202,6 @@ def test_pictures_that_a_gentl_producer_kept_during_a_pause_count_as_older_than_
         later = next(capture for capture in captures if capture.captured >= resumed)
     assert [capture.captured for capture in kept] == [paused] * 4
     assert later.number > kept[-1].number
-
-
-def test_the_quickest_way_of_late_counts_as_no_delay() -> None:
-    line = Timeline()
-    left = [line.left(100 + stamp + delay, stamp) for stamp, delay in ((0.0, 0.2), (0.1, 0.1), (0.2, 0.3), (0.3, 1.5))]
-    assert left == pytest.approx([100.2, 100.2, 100.3, 100.4])
-
-
-def test_a_clock_that_is_a_little_fast_or_slow_stays_believed() -> None:
-    line = Timeline()
-    for second in range(0, 3600, 2):
-        assert line.left(1000 + second * 1.0005, float(second)) == pytest.approx(1000 + second * 1.0005, abs=0.011)
-
-
-def test_stamps_of_a_nominal_rate_are_not_believed_for_long() -> None:
-    line = Timeline()
-    arrivals = np.arange(0, 120, 0.1)
-    left = [line.left(1000 + arrived, number * 0.04) for number, arrived in enumerate(arrivals)]
-    late = [arrived for arrived, told in zip(arrivals, left, strict=True) if told < 1000 + arrived - 0.1]
-    assert max(late) < 31
-
-
-def test_a_clock_that_is_set_back_or_forward_costs_no_picture() -> None:
-    line = Timeline()
-    told = [line.left(1000 + n, float(n)) for n in range(30)]
-    told += [line.left(1000 + n, n - 500.0) for n in range(30, 60)]
-    told += [line.left(1000 + n, n + 500.0) for n in range(60, 90)]
-    assert told == pytest.approx([1000 + n for n in range(90)])
-
-
-def test_a_stream_without_stamps_is_told_by_arrival() -> None:
-    line = Timeline()
-    assert [line.left(float(now), 0.0) for now in range(1000, 1100)] == pytest.approx([*range(1000, 1100)])
 
 
 def test_numbers_and_times_of_a_stream_ascend() -> None:
