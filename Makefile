@@ -25,7 +25,7 @@ endef
 export need_python
 
 .DEFAULT_GOAL := help
-.PHONY: help python run test lint bench accuracy drill-swap drill-systemd install uninstall clean
+.PHONY: help python run test lint bench accuracy drill-swap drill-systemd drill-outbox install uninstall clean
 # Never half an environment: a target whose recipe failed is no target.
 .DELETE_ON_ERROR:
 
@@ -57,6 +57,9 @@ drill-swap: .venv/.installed ## replace the model 200 times on a running line (A
 
 drill-systemd: .venv/.installed ## boot a real systemd in a container and break the unit in it (root)
 	.venv/bin/python tests/systemd/drill.py
+
+drill-outbox: .venv/.installed ## damage copies of an outbox file in 10,000 places (ARGS=... CASES and SEED instead)
+	.venv/bin/python -m tests.transport.damage $(or $(ARGS),10000)
 
 install: ## as root: /opt/linegate, the unit, an example under /etc/linegate; starts nothing
 	@[ -n "$(SYSTEM_PYTHON)" ] || { echo "$$need_python"; exit 1; }

@@ -12,7 +12,7 @@ from inspection.errors import StoreError
 from inspection.verdict import Outcome, Reason
 from transport.mqtt.config import BrokerConfig
 from transport.records.config import RecordsConfig
-from transport.records.outbox import Entry
+from transport.records.entry import Entry
 from transport.records.records import Records
 from transport.wire import Address
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from inspection.errors import StoreError
-from transport.records.outbox import Entry, Outbox
+from transport.records.entry import Entry
+from transport.records.outbox import Outbox
 
 
 def entry(number: int, size: int = 20) -> Entry:
@@ -27,7 +28,7 @@ def test_rows_come_back_in_order_after_a_restart_and_once_each(tmp_path: Path) -
     again = Outbox(tmp_path / "o")
     assert ids(again) == ["r1", "r2", "r3"]
     assert again.depth == 3
-    again.remove([row.n for row in again.after(0, 2)])
+    again.remove(again.after(0, 2))
     assert (ids(again), again.depth, again.oldest_utc()) == (["r3"], 1, 1003.0)
     again.close()
 
@@ -57,7 +58,7 @@ def test_a_changed_row_is_put_aside_and_the_others_are_kept(tmp_path: Path, colu
 
 
 @pytest.mark.parametrize("damage", ["not a database", "a page of zeros"])
-def test_a_damaged_file_is_moved_aside_and_a_new_one_begins(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_moved_aside_and_its_sound_rows_go_on_in_a_new_one(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "o"
     outbox = Outbox(path)
     outbox.add([entry(n, 900) for n in range(100)])
@@ -68,8 +69,8 @@ def test_a_damaged_file_is_moved_aside_and_a_new_one_begins(tmp_path: Path, dama
     path.write_bytes(data)
     again = Outbox(path)
     again.add([entry(500)])
-    assert ids(again) == ["r500"]
-    assert (again.damaged, again.depth) == (1, 1)
+    assert ids(again) == [*(f"r{n}" for n in range(100)), "r500"]
+    assert (again.damaged, again.depth) == (1, 101)
     assert list(tmp_path.glob("o.damaged-*"))
     again.close()
 
@@ -81,11 +82,11 @@ def test_a_full_outbox_says_so_keeps_all_it_has_and_takes_more_once_there_is_roo
         outbox.add([entry(n, 3000) for n in range(kept, kept + 50)])
     assert ids(outbox) == [f"r{n}" for n in range(kept)]
     assert 0.95 < outbox.used() <= 1
-    outbox.remove([row.n for row in outbox.after(0, 10)])
+    outbox.remove(outbox.after(0, 10))
     outbox.add([entry(kept, 3000)])
     assert ids(outbox) == [f"r{n}" for n in range(10, kept + 1)]
     assert outbox.depth == kept - 9
-    outbox.remove([row.n for row in outbox.after(0, 1000)])
+    outbox.remove(outbox.after(0, 1000))
     assert outbox.used() < 0.2
     outbox.close()
 
@@ -99,7 +100,8 @@ def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from transport.records.outbox import Entry, Outbox
+from transport.records.entry import Entry
+from transport.records.outbox import Outbox
 outbox, n = Outbox(Path(sys.argv[1])), int(sys.argv[2])
 while True:
     outbox.add([Entry(f"r{n + i}", "t", b"{}" * 200, 1.0) for i in range(3)])

@@ -12,7 +12,7 @@ from transport.message import Incoming
 from transport.mqtt.config import BrokerConfig
 from transport.mqtt.connection import BrokerError, Connection
 from transport.records.config import RecordsConfig
-from transport.records.outbox import Row
+from transport.records.entry import Row
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,8 @@ class Delivery:
         self._sent: OrderedDict[int, float] = OrderedDict()  # row number → when sent; not finished
         self._by_mid: dict[int, int] = {}
         self._by_id: dict[str, int] = {}
-        self._finished: list[int] = []
+        self._finished: list[Row] = []
+        self._rows: dict[int, Row] = {}
         self._refused = False
         self._again = False
         self.cursor = 0
@@ -77,11 +78,12 @@ class Delivery:
             raise BrokerError(self._connection.why_lost)
         self.cursor = row.n
         self._sent[row.n] = clock.monotonic()
+        self._rows[row.n] = row
         self._by_mid[mid] = row.n
         if self._config.await_ack:
             self._by_id[entry.id] = row.n
 
-    def take_finished(self) -> list[int]:
+    def take_finished(self) -> list[Row]:
         """Rows that have arrived since the last call."""
         finished, self._finished = self._finished, []
         return finished
@@ -132,4 +134,4 @@ class Delivery:
 
     def _finish(self, n: int) -> None:
         self._sent.pop(n, None)
-        self._finished.append(n)
+        self._finished.append(self._rows.pop(n))

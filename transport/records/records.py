@@ -18,7 +18,8 @@ from transport.mqtt.config import LONGEST_WAIT_S, BrokerConfig
 from transport.mqtt.connection import BrokerError
 from transport.records.config import RecordsConfig
 from transport.records.delivery import Delivery
-from transport.records.outbox import Entry, Outbox
+from transport.records.entry import Entry
+from transport.records.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
