@@ -26,7 +26,7 @@ from camera.pace import Pace
 from camera.ring import Ring
 from inspection import clock, spawn
 from inspection.errors import CameraError
-from inspection.frame import Capture, CropMaker, Frame, Missed
+from inspection.frame import Capture, Frame, Missed, ReadRecipe
 from inspection.impression import PICTURES
 from inspection.verdict import Reason
 
@@ -40,12 +40,17 @@ _DETAIL_CHARACTERS = 500
 
 @dataclass(frozen=True)
 class Setup:
-    """All that the child is given. `size` [height, width] is what pictures before this life had."""
+    """All that the child is given. `size` [height, width] is what pictures before this life had.
+
+    It is an argument of the process, which multiprocessing pickles: what a parent gives its own child at its start.
+    After that both talk by `camera.messages` alone.
+    """
 
     name: str
     config: CameraConfig
     triggered: bool
-    makers: Mapping[str, CropMaker]
+    recipes: Mapping[str, str]
+    read_recipe: ReadRecipe
     size: tuple[int, int] | None
     parent: int
     sock: socket.socket
@@ -86,9 +91,9 @@ class Requests:
             try:
                 message = receive(self._sock)
                 if isinstance(message, Make):
-                    self._making.change(message.makers)
+                    self._making.change(message.recipes)
                     continue
-            except OSError:
+            except (OSError, ValueError):
                 message = None
             if not isinstance(message, Wanted):
                 break
@@ -243,7 +248,7 @@ def main(setup: Setup) -> None:
 
 
 def _live(setup: Setup) -> None:
-    making = Making(setup.sock, setup.crops, setup.makers)
+    making = Making(setup.sock, setup.crops, setup.recipes, setup.read_recipe)
     requests = Requests(setup.sock, making)  # other recipes may be wanted while a camera takes long to open
     try:
         camera = open_camera(setup.name, setup.config)

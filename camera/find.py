@@ -1,6 +1,7 @@
 """What cameras this machine can see, without opening one: V4L2 devices, and what GenTL producers list."""
 
 import fcntl
+import json
 import multiprocessing
 import os
 import struct
@@ -64,7 +65,7 @@ def find_genicam(producer: Path, *, timeout_s: float = 20.0) -> tuple[Found, ...
     try:
         if not ours.poll(timeout_s):
             raise CameraError(Reason.CAMERA_STALLED, f"{producer} lists nothing within {timeout_s:g} s")
-        answer: list[dict[str, str]] | str = ours.recv()
+        answer: list[dict[str, str]] | str = json.loads(ours.recv_bytes())
     except EOFError:
         process.join(timeout_s)
         raise CameraError(Reason.CAMERA_LOST, f"{producer} ends its process ({process.exitcode})") from None
@@ -84,9 +85,10 @@ def find_genicam(producer: Path, *, timeout_s: float = 20.0) -> tuple[Found, ...
 def _list(producer: Path, to_parent: Connection, parent: int) -> None:
     spawn.die_with(parent)
     try:
-        to_parent.send(find_devices((producer,)))
+        answer: list[dict[str, str]] | str = find_devices((producer,))
     except CameraError as error:
-        to_parent.send(error.detail)
+        answer = error.detail
+    to_parent.send_bytes(json.dumps(answer).encode())
 
 
 def _v4l2(node: Path) -> Found | None:

@@ -9,7 +9,7 @@ from camera import messages
 from camera.messages import send
 from camera.ring import Place, Ring
 from inspection.errors import PictureError
-from inspection.frame import CropMaker, Frame
+from inspection.frame import CropMaker, Frame, ReadRecipe
 
 _DETAIL_CHARACTERS = 500
 
@@ -17,17 +17,26 @@ _DETAIL_CHARACTERS = 500
 class Making:
     """Makes crops and puts them into the ring. One thread makes them, another one may change the recipes."""
 
-    def __init__(self, sock: socket.socket, ring: Ring, makers: Mapping[str, CropMaker]) -> None:
+    def __init__(self, sock: socket.socket, ring: Ring, recipes: Mapping[str, str], read: ReadRecipe) -> None:
+        """Raises ValueError for a recipe that cannot be read."""
         self._sock = sock
         self._ring = ring
-        self._makers = makers
+        self._read = read
+        self._makers = self._makers_of(recipes)
         self._one_picture = threading.Lock()
 
-    def change(self, makers: Mapping[str, CropMaker]) -> None:
-        """From the next picture on by these, and tell the parent so. Raises OSError when it is gone."""
+    def change(self, recipes: Mapping[str, str]) -> None:
+        """From the next picture on by these, and tell the parent so.
+
+        Raises OSError when it is gone, ValueError for a recipe that cannot be read.
+        """
+        makers = self._makers_of(recipes)
         with self._one_picture:  # so that no picture of the old recipes is told of after this message
             self._makers = makers
             send(self._sock, messages.Making(tuple(makers)))
+
+    def _makers_of(self, recipes: Mapping[str, str]) -> dict[str, CropMaker]:
+        return {name: self._read(text) for name, text in recipes.items()}
 
     @contextmanager
     def of(self, frame: Frame) -> Iterator[tuple[dict[str, Place], dict[str, str]]]:

@@ -11,18 +11,19 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from camera.child import Setup
 from camera.kinds import CameraConfig
 from camera.messages import Alive, Ended, Gone, Looked, Make, Making, Opened, Seen, Taken, ToParent, Unusable, Wanted
+from camera.recent import RecentPictures
 from camera.ring import Ring
 from camera.running import FRAME_SLOTS, Running
 from inspection import clock
 from inspection.backoff import Backoff
 from inspection.errors import CameraError, NoImage
-from inspection.frame import CropMaker, CropPixels, Crops, Frame, Missed
+from inspection.frame import CropPixels, Crops, Frame, Missed, ReadRecipe
 from inspection.impression import Impression
 from inspection.probe import Probe
 from inspection.repeats import RepeatedTrouble
@@ -40,15 +41,6 @@ _NOT_OPEN = "is it on and connected? A camera that needs longer is given open_ti
 _NO_MORE = Gone(Reason.CAMERA_LOST, "the source has no more pictures")
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """A whole picture, with the ring of the child that gave it: a thread may read it while that child ends."""
-
-    ring: Ring
-    number: int
-    seen: Seen
-
-
 class CameraProcess:
     """One camera of one station. `up` tells whether it is open; `frames` counts pictures handed over."""
 
@@ -57,7 +49,8 @@ class CameraProcess:
         station: str,
         name: str,
         config: CameraConfig,
-        makers: Mapping[str, CropMaker],
+        recipes: Mapping[str, str],
+        read_recipe: ReadRecipe,
         *,
         triggered: bool,
         probe: Probe,
@@ -65,7 +58,7 @@ class CameraProcess:
         on_look: Callable[[Impression], None],
         recall_bytes: int = 0,
     ) -> None:
-        """`makers` run in the child: every picture is made into crops by each of them, by the name of its recipe.
+        """Every picture is made into crops by each of `recipes`, texts by name, which `read_recipe` reads in the child.
 
         On a triggered station pictures come only through `shoot`; on a free-running one every picture goes to
         `on_capture` on the event loop, and so does one Missed for each time the camera is lost.
@@ -79,7 +72,8 @@ class CameraProcess:
         self._name = name
         self._recall_bytes = recall_bytes
         self._config = config
-        self._makers = dict(makers)
+        self._recipes = dict(recipes)
+        self._read_recipe = read_recipe
         self._making: set[str] = set()
         self._remade = asyncio.Event()
         self._triggered = triggered
@@ -91,7 +85,7 @@ class CameraProcess:
         self._down = (Reason.CAMERA_LOST, "not open yet")
         self._trouble = RepeatedTrouble(LOG, f"station {station}, camera {name}")
         self._size: tuple[int, int] | None = None
-        self._seen: deque[_Shown] = deque(maxlen=FRAME_SLOTS)
+        self._recent = RecentPictures(name, FRAME_SLOTS)
         self._number = 0
         self._base = 0
         self._last_request = 0
@@ -135,20 +129,20 @@ class CameraProcess:
         self._count()
         return capture
 
-    async def make(self, makers: Mapping[str, CropMaker]) -> None:
-        """Other recipes: every picture that is handed over after this returns has crops by each of `makers`.
+    async def make(self, recipes: Mapping[str, str]) -> None:
+        """Other recipes: every picture that is handed over after this returns has crops by each of `recipes`.
 
         Pictures go on being handed over meanwhile. Raises CameraError when the child does not answer.
         """
-        self._makers = dict(makers)
-        if self._child is not None and self._making != set(makers):
+        self._recipes = dict(recipes)
+        if self._child is not None and self._making != set(recipes):
             try:
-                self._child.ask(Make(self._makers))
+                self._child.ask(Make(self._recipes))
             except OSError:  # full or gone: the next child is started with them
                 self._end(Gone(Reason.CAMERA_STALLED, "its process does not listen"))
         try:
             async with asyncio.timeout(_MAKE_PATIENCE_S):
-                while self._child is not None and self._making != set(self._makers):
+                while self._child is not None and self._making != set(self._recipes):
                     self._remade.clear()
                     await self._remade.wait()
         except TimeoutError as error:
@@ -167,20 +161,11 @@ class CameraProcess:
 
     def picture(self) -> Frame | None:
         """A copy of the last whole picture, fit to be judged or not; None when there is none. From any thread."""
-        shown = tuple(self._seen)  # one step, while another thread adds to it or clears it
-        return self._whole(shown[-1]) if shown else None
+        return self._recent.last()
 
     def recall(self, number: int) -> Frame | None:
         """A copy of one of the last pictures, by its number; None where later ones have taken its place."""
-        return next((self._whole(shown) for shown in tuple(self._seen) if shown.number == number), None)
-
-    def _whole(self, shown: "_Shown") -> Frame | None:
-        seen = shown.seen
-        pixels = shown.ring.read(seen.place)
-        if pixels is None:
-            return None
-        pixels.flags.writeable = False
-        return Frame(self._name, shown.number, pixels, seen.captured, seen.bit_depth, seen.source, seen.label)
+        return self._recent.numbered(number)
 
     async def _shot(self, deadline: float) -> Crops | Missed:
         now = clock.monotonic()
@@ -219,7 +204,7 @@ class CameraProcess:
         self._misses = 0
         self._heard = clock.monotonic()
         self._over = over = asyncio.get_running_loop().create_future()
-        self._making = set(self._makers)
+        self._making = set(self._recipes)
         try:
             child = Running(self._setup, frame_bytes=self._config.max_frame_mb * 2**20, recall_bytes=self._recall_bytes)
         except OSError as error:
@@ -240,8 +225,18 @@ class CameraProcess:
         return replace(_VANISHED, detail=f"{_VANISHED.detail}: {how}") if end is _VANISHED else end
 
     def _setup(self, sock: socket.socket, frames: Ring, crops: Ring) -> Setup:
-        size = self._size
-        return Setup(self._name, self._config, self._triggered, self._makers, size, os.getpid(), sock, frames, crops)
+        return Setup(
+            self._name,
+            self._config,
+            self._triggered,
+            self._recipes,
+            self._read_recipe,
+            self._size,
+            os.getpid(),
+            sock,
+            frames,
+            crops,
+        )
 
     async def _watch(self, over: "asyncio.Future[Gone | Ended]") -> Gone | Ended:
         while True:
@@ -276,7 +271,7 @@ class CameraProcess:
         """The camera is down: answer all that is open with the reason."""
         was_up, self.up = self.up, False
         self._up_s = clock.monotonic() - self._opened if was_up else 0.0
-        self._seen.clear()
+        self._recent.clear()
         self._early.clear()
         gone = end if isinstance(end, Gone) else _NO_MORE
         self._down = (gone.reason, gone.detail)
@@ -327,7 +322,7 @@ class CameraProcess:
 
     def _show(self, seen: Seen) -> None:
         if self._child is not None:
-            self._seen.append(_Shown(self._child.frames, self._base + seen.number, seen))
+            self._recent.add(self._child.frames, self._base + seen.number, seen)
         self._size = (seen.place.shape[0], seen.place.shape[1])
 
     def _crops(self, taken: Taken) -> Crops | Missed:

@@ -58,7 +58,7 @@ class Running:
                     message = receive(self._sock)
                 except BlockingIOError:
                     return
-                except OSError:
+                except (OSError, ValueError):
                     message = None
                 if message is None or isinstance(message, Wanted | Make):
                     loop.remove_reader(self._sock)

@@ -10,7 +10,7 @@ from camera.kinds import CameraConfig
 from camera.process import CameraProcess
 from inspection import clock
 from inspection.errors import CameraError
-from inspection.frame import CropPixels, Crops, Frame, Missed, Pixels
+from inspection.frame import CropMaker, CropPixels, Crops, Frame, Missed, Pixels
 from inspection.probe import Probe
 from inspection.verdict import Reason
 
@@ -36,7 +36,8 @@ async def take(name: str, config: CameraConfig, *, pictures: int, timeout_s: flo
         "snapshot",
         name,
         config,
-        {"none": _no_crop},
+        {"none": ""},
+        _no_crops,
         triggered=False,
         probe=taking,
         on_look=lambda _: None,
@@ -91,6 +92,10 @@ def _silence(config: CameraConfig, timeout_s: float, *, up: bool) -> str:
     if up and config.hardware_trigger:
         return f"the camera is open, but no signal released it within {timeout_s:g} s"
     return f"{'the camera is open, but gave no picture' if up else 'not open'} within {timeout_s:g} s"
+
+
+def _no_crops(_: str) -> CropMaker:
+    return _no_crop
 
 
 def _no_crop(pixels: Pixels, bit_depth: int) -> CropPixels:  # noqa: ARG001 - what every crop maker is given

@@ -35,6 +35,7 @@ from vision.batching import Batcher
 from vision.bundle import Bundle, Thresholds
 from vision.child import Opener
 from vision.priority import Pace
+from vision.recipe import read_recipe
 from vision.worker import Worker
 
 
@@ -204,7 +205,8 @@ class _Shared:
                 name,
                 camera,
                 kind,
-                {live.recipe: live.bundle.recipe.crops},
+                {live.recipe: live.bundle.recipe.model_dump_json()},
+                read_recipe,
                 triggered=triggered,
                 probe=self.metrics,
                 on_capture=captured,

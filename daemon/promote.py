@@ -200,9 +200,9 @@ class Promoter:
             raise ModelRefused(f"its worker was lost: {new.worker.failure}")
 
     async def _make(self, *models: Model) -> None:
-        makers = {model.recipe: model.bundle.recipe.crops for model in models}
+        recipes = {model.recipe: model.bundle.recipe.model_dump_json() for model in models}
         cameras = (camera for unit in self._daemon.units for camera in unit.cameras.values())
-        await asyncio.gather(*(camera.make(makers) for camera in cameras))
+        await asyncio.gather(*(camera.make(recipes) for camera in cameras))
 
     async def _make_alone(self, model: Model) -> None:
         with suppress(CameraError):  # then it makes crops that nobody wants, until its process ends

@@ -13,7 +13,9 @@ from inspection.verdict import Reason
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 CropPixels = NDArray[np.uint8]
 CropMaker = Callable[[Pixels, int], CropPixels]
-"""Makes crops of a picture of so many bits: uint8 [tiles, channels, height, width]. Picklable. Raises PictureError."""
+"""Makes crops of a picture of so many bits: uint8 [tiles, channels, height, width]. Raises PictureError."""
+ReadRecipe = Callable[[str], CropMaker]
+"""The maker of crops that a recipe's text tells. A function of a module, so that a spawned child has it too."""
 
 
 @dataclass(frozen=True, slots=True)

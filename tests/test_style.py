@@ -29,6 +29,9 @@ HOMES = {
     ),
     "torchvision": ("training/",),
     "nacl": ("vision/signature.py",),
+    "pickle": (),
+    "marshal": (),
+    "shelve": (),
 }
 CLOCKS = {
     ("time", "time"), ("time", "time_ns"), ("time", "monotonic"), ("time", "monotonic_ns"), ("time", "perf_counter"),
@@ -82,6 +85,20 @@ def test_each_library_is_known_in_its_home_alone(library: str) -> None:
         if library in imported(ast.parse(text)) and not name.startswith(HOMES[library])
     ]
     assert not strangers
+
+
+def test_processes_do_not_unpickle_what_they_hear() -> None:
+    """`Connection.recv` runs what a message names; `recv_bytes` does not, nor does a socket's `recv(n)`."""
+    unpickled = [
+        f"{name}:{node.lineno}"
+        for name, text in sources(*FLOORS)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "recv"
+        and not node.args
+    ]
+    assert not unpickled
 
 
 def test_the_time_is_read_in_one_place() -> None:

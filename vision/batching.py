@@ -16,8 +16,8 @@ from inspection.errors import NotScored
 from inspection.frame import CropPixels
 from inspection.probe import Probe
 from inspection.verdict import Reason
-from vision.child import Answer
 from vision.classifier import Classifier, Scored
+from vision.messages import Answer
 from vision.worker import PLACES, STUCK_S, Worker
 
 HAND_OVER_S = 0.001

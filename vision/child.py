@@ -1,4 +1,8 @@
-"""The worker's child process: the messages, what runs in it, and the parent's handle of it."""
+"""The worker's child process: what runs in it, and the parent's handle of it.
+
+The arguments of the process are pickled by multiprocessing: what a parent gives its own child at its start. After
+that both talk by `vision.messages` alone.
+"""
 
 import asyncio
 import contextlib
@@ -6,7 +10,6 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -16,6 +19,7 @@ from inspection import clock, spawn
 from inspection.errors import BackendError, BundleError
 from vision.arena import Arena
 from vision.classifier import Backend
+from vision.messages import Answer, Failed, Job, NotOpened, Opened, receive, send
 
 Opener = Callable[[], Backend]
 """Opens the backend, in the child. Picklable. Raises BundleError or BackendError for an unusable model."""
@@ -23,51 +27,6 @@ Opener = Callable[[], Backend]
 MEASURE_FOR_S = 0.1
 LEAVE_S = 0.5
 DIE_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The backend is open and warm. `seconds_by_batch`: index 0 is batch 1."""
-
-    backend: str
-    seconds_by_batch: list[float]
-
-
-@dataclass(frozen=True, slots=True)
-class NotOpened:
-    """The child ends. `invalid`: the model is at fault, so that another try will hardly help."""
-
-    detail: str
-    invalid: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A batch: the first `size` slots of `place`."""
-
-    id: int
-    place: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the backend gave for a job, unchecked: float32. `seconds` is the time of the computation."""
-
-    id: int
-    scores: NDArray[np.float32]
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The backend raised."""
-
-    id: int
-    detail: str
-
-
-FromChild = Opened | NotOpened | Answer | Failed
 
 
 def serve(opener: Opener, arena: Arena, pipe: Connection, parent: int) -> None:
@@ -79,9 +38,9 @@ def serve(opener: Opener, arena: Arena, pipe: Connection, parent: int) -> None:
             curve = warm_up(backend, arena.slots[0])
         except Exception as error:  # noqa: BLE001 - the outermost loop of this process
             invalid = isinstance(error, (BundleError, BackendError))
-            pipe.send(NotOpened(str(error) if invalid else _told(error), invalid))
+            send(pipe, NotOpened(str(error) if invalid else _told(error), invalid))
             return
-        pipe.send(Opened(backend.name, curve))
+        send(pipe, Opened(backend.name, curve))
         _Desk(backend, arena, pipe).serve()
 
 
@@ -130,11 +89,13 @@ class _Desk:
             other.join()
 
     def _work(self) -> None:
-        with contextlib.suppress(EOFError, OSError):  # the parent is gone, or no longer wants us
+        with contextlib.suppress(EOFError, OSError, ValueError):  # the parent is gone, or no longer wants us
             while True:
                 # Whoever holds the lock waits for the next job: no thread has to wake another.
                 with self._receiving:
-                    job = self._pipe.recv()
+                    job = receive(self._pipe)
+                    if not isinstance(job, Job):
+                        return
                     number, self._taken = self._taken, self._taken + 1
                 self._answer(number, job, clock.monotonic())
 
@@ -151,7 +112,7 @@ class _Desk:
             seconds, self._last_answer = now - max(began, self._last_answer), now
             self._answered += 1
             self._answering.notify_all()
-            self._pipe.send(Failed(job.id, found) if isinstance(found, str) else Answer(job.id, found, seconds))
+            send(self._pipe, Failed(job.id, found) if isinstance(found, str) else Answer(job.id, found, seconds))
 
 
 def _told(error: Exception) -> str:
@@ -178,7 +139,7 @@ class Child:
     def send(self, job: Job) -> None:
         """Never blocks: a job is a hundred bytes and no more are under way than there are places."""
         with contextlib.suppress(OSError):  # it has just died: the reader of the pipe is told, and tells
-            self.pipe.send(job)
+            send(self.pipe, job)
 
     def kill(self) -> None:
         self._process.kill()

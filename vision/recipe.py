@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inspection.errors import PictureError
-from inspection.frame import CropPixels, Pixels
+from inspection.frame import CropMaker, CropPixels, Pixels
 from vision.enhance import COMPARING, Enhancement, Image, Region, checked, eight_bits, enhance, gray
 from vision.reference import ReferencePicture
 from vision.resize import resized
@@ -224,3 +224,8 @@ class Recipe(BaseModel):
 
 
 REFERENCE = Recipe()
+
+
+def read_recipe(text: str) -> CropMaker:
+    """What makes the crops of a recipe's JSON, as `Recipe.model_dump_json` gives it. Raises ValueError."""
+    return Recipe.model_validate_json(text).crops

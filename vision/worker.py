@@ -16,8 +16,9 @@ from inspection.frame import CropPixels
 from inspection.probe import Probe
 from inspection.verdict import Reason
 from vision.arena import Arena
-from vision.child import Answer, Child, Failed, FromChild, Job, NotOpened, Opened, Opener
+from vision.child import Child, Opener
 from vision.latency import LatencyCurve
+from vision.messages import Answer, Failed, Job, NotOpened, Opened, receive
 from vision.priority import Pace, set_pace, step_forward
 
 PLACES = 2
@@ -246,9 +247,12 @@ class Worker:
     def _read(self) -> None:
         """Called when the child's pipe has a message. They are written whole, so this does not block."""
         try:
-            message: FromChild = self._child.pipe.recv()
+            message = receive(self._child.pipe)
         except (EOFError, OSError):
             self._lose(NotScored(Reason.WORKER_FAILED, "the worker's process ended"))
+            return
+        except ValueError as error:
+            self._lose(NotScored(Reason.WORKER_FAILED, f"the worker's process says what is {error}"))
             return
         match message:
             case Opened():

@@ -1,9 +1,11 @@
 """Stations' cameras for tests, real processes all of them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from camera.process import CameraProcess
 from camera.simulated import Deed, Misbehaviour, SimulatedConfig
 from inspection import clock
 from inspection.errors import NoImage
-from inspection.frame import CropPixels, Crops, Missed, Pixels
+from inspection.frame import CropMaker, CropPixels, Crops, Missed, Pixels, ReadRecipe
 from inspection.impression import Impression
 from inspection.probe import Probe
 from inspection.verdict import Reason
@@ -29,6 +31,19 @@ def corner(pixels: Pixels, bit_depth: int) -> CropPixels:
     part = (gray[:32, :32] >> (bit_depth - 8)).astype(np.uint8)
     crop[0, 0, : part.shape[0], : part.shape[1]] = part
     return crop
+
+
+def named(maker: Callable[..., object], *arguments: object) -> str:
+    """A recipe's text for `read_named`: a function that makes crops, or a class with what it is made with."""
+    return f"{maker.__module__}:{maker.__qualname__}\n{json.dumps(arguments)}"
+
+
+def read_named(text: str) -> CropMaker:
+    where, _, arguments = text.partition("\n")
+    module, _, name = where.partition(":")
+    maker = getattr(import_module(module), name)
+    made: CropMaker = maker(*json.loads(arguments)).crops if isinstance(maker, type) else maker
+    return made
 
 
 @dataclass
@@ -89,16 +104,19 @@ def start_camera() -> StartCamera:
         config: CameraConfig,
         *,
         triggered: bool = True,
-        prepare: Callable[[Pixels, int], CropPixels] = corner,
+        prepare: CropMaker = corner,
+        recipe: tuple[str, ReadRecipe] | None = None,
     ) -> AsyncIterator[Rig]:
         captures: asyncio.Queue[Crops | Missed] = asyncio.Queue()
         looks: list[Impression] = []
         probe = HeardProbe()
+        text, read = recipe or (named(prepare), read_named)
         process = CameraProcess(
             "station",
             "camera",
             config,
-            {RECIPE: prepare},
+            {RECIPE: text},
+            read,
             triggered=triggered,
             probe=probe,
             on_capture=captures.put_nowait,

@@ -21,7 +21,7 @@ from camera.simulated import SimulatedConfig
 from inspection import clock, spawn
 from inspection.frame import Crops, Frame, Missed
 from inspection.verdict import Reason
-from tests.camera.conftest import StartCamera, child_of, corner, reason, scripted, shot
+from tests.camera.conftest import StartCamera, child_of, corner, named, read_named, reason, scripted, shot
 
 
 def test_a_child_whose_station_is_gone_leaves_without_a_word(capfd: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +31,9 @@ def test_a_child_whose_station_is_gone_leaves_without_a_word(capfd: pytest.Captu
     config = SimulatedConfig(kind="simulated")
     try:
         with theirs:
-            setup = Setup("top", config, False, {"corner": corner}, None, os.getpid(), theirs, frames, crops)
+            setup = Setup(
+                "top", config, False, {"corner": named(corner)}, read_named, None, os.getpid(), theirs, frames, crops
+            )
             process = spawn.start(main, setup, name="camera top")
         process.join(60)
         assert process.exitcode == 0
@@ -140,12 +142,13 @@ import asyncio
 from camera.process import CameraProcess
 from camera.simulated import SimulatedConfig
 from inspection.probe import SILENT
-from tests.camera.conftest import corner
+from tests.camera.conftest import corner, named, read_named
 
 async def main():
     config = SimulatedConfig(kind="simulated", script=({script}))
     camera = CameraProcess(
-        "s", "c", config, dict(corner=corner), triggered=True, probe=SILENT, on_capture=print, on_look=print
+        "s", "c", config, dict(corner=named(corner)), read_named,
+        triggered=True, probe=SILENT, on_capture=print, on_look=print,
     )
     running = asyncio.create_task(camera.run())
     while not camera.up:

@@ -3,14 +3,15 @@
 import asyncio
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inspection.errors import PictureError
 from inspection.frame import CropPixels, Crops, Pixels
-from tests.camera.conftest import RECIPE, StartCamera, child_of, corner, scripted, shot
+from tests.camera.conftest import RECIPE, StartCamera, child_of, corner, named, scripted, shot
+
+CORNER = named(corner)
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Flat:
 
     tone: int
     size: int = 8
-    weight: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    weight: str = ""
 
     def crops(self, pixels: Pixels, bit_depth: int) -> CropPixels:
         return np.full((1, 1, self.size, self.size), self.tone, np.uint8)
@@ -36,7 +37,7 @@ async def test_after_make_every_picture_has_the_crops_of_all_recipes_and_none_is
         await rig.until_up()
         for other in (Flat(1), Flat(2, size=64), Flat(3)):
             name = str(other.tone)
-            await rig.process.make({RECIPE: corner, name: other.crops})
+            await rig.process.make({RECIPE: CORNER, name: named(Flat, other.tone, other.size)})
             while not rig.captures.empty():
                 rig.captures.get_nowait()  # made before, or while the recipes changed
             for _ in range(5):
@@ -45,7 +46,7 @@ async def test_after_make_every_picture_has_the_crops_of_all_recipes_and_none_is
                 assert set(capture.pixels) == {RECIPE, name}
                 assert set(capture.pixels[name].ravel()) == {other.tone}
                 assert capture.pixels[name].shape == (1, 1, other.size, other.size)
-        await rig.process.make({"other": Flat(4).crops})
+        await rig.process.make({"other": named(Flat, 4)})
         numbers = []
         while True:
             capture = await rig.next()
@@ -61,7 +62,7 @@ async def test_a_shot_after_make_has_both(start_camera: StartCamera) -> None:
     async with start_camera(scripted()) as rig:
         await rig.until_up()
         asked = [asyncio.create_task(shot(rig)) for _ in range(20)]
-        await rig.process.make({RECIPE: corner, "other": Flat(1).crops})
+        await rig.process.make({RECIPE: CORNER, "other": named(Flat, 1)})
         after = await shot(rig)
         before = await asyncio.gather(*asked)
     assert isinstance(after, Crops)
@@ -72,7 +73,7 @@ async def test_a_shot_after_make_has_both(start_camera: StartCamera) -> None:
 async def test_a_recipe_that_makes_nothing_of_a_picture_does_not_harm_the_other(start_camera: StartCamera) -> None:
     async with start_camera(scripted()) as rig:
         await rig.until_up()
-        await rig.process.make({RECIPE: corner, "other": refusing})
+        await rig.process.make({RECIPE: CORNER, "other": named(refusing)})
         crops = await shot(rig)
     assert isinstance(crops, Crops)
     assert set(crops.pixels) == {RECIPE}
@@ -80,10 +81,10 @@ async def test_a_recipe_that_makes_nothing_of_a_picture_does_not_harm_the_other(
 
 
 async def test_a_recipe_as_heavy_as_a_picture_crosses_to_the_camera(start_camera: StartCamera) -> None:
-    heavy = Flat(7, weight=np.zeros(3 << 20, np.uint8))
+    heavy = named(Flat, 7, 8, "x" * (3 << 20))
     async with start_camera(scripted()) as rig:
         await rig.until_up()
-        await rig.process.make({"heavy": heavy.crops})
+        await rig.process.make({"heavy": heavy})
         crops = await shot(rig)
     assert isinstance(crops, Crops)
     assert set(crops.pixels["heavy"].ravel()) == {7}
@@ -93,7 +94,7 @@ async def test_a_camera_that_dies_meanwhile_comes_back_with_the_new_recipes(star
     async with start_camera(scripted()) as rig:
         await rig.until_up()
         os.kill(child_of(rig), signal.SIGSTOP)
-        making = asyncio.create_task(rig.process.make({"other": Flat(1).crops}))
+        making = asyncio.create_task(rig.process.make({"other": named(Flat, 1)}))
         await asyncio.sleep(0)
         os.kill(child_of(rig), signal.SIGKILL)
         await making
@@ -105,7 +106,7 @@ async def test_a_camera_that_dies_meanwhile_comes_back_with_the_new_recipes(star
 
 async def test_a_camera_that_is_not_up_holds_nobody_up(start_camera: StartCamera) -> None:
     async with start_camera(scripted()) as rig:
-        await rig.process.make({"other": Flat(1).crops})
+        await rig.process.make({"other": named(Flat, 1)})
         await rig.until_up()
         crops = await shot(rig)
     assert isinstance(crops, Crops)

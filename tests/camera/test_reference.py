@@ -12,6 +12,7 @@ from tests.camera.conftest import RECIPE, StartCamera, shot
 from tests.vision.plates import comparing, noisy, printed, seen
 from training.dataset import Sample
 from training.pictures import crops_of
+from vision.recipe import read_recipe
 
 
 async def test_the_cameras_process_makes_the_crops_that_training_made(
@@ -21,7 +22,9 @@ async def test_the_cameras_process_makes_the_crops_that_training_made(
     file = tmp_path / "0.png"
     assert cv2.imwrite(str(file), noisy(seen(printed(), 12.4, -6.3)))
 
-    async with start_camera(FolderConfig(kind="folder", path=tmp_path), prepare=recipe.crops) as rig:
+    async with start_camera(
+        FolderConfig(kind="folder", path=tmp_path), recipe=(recipe.model_dump_json(), read_recipe)
+    ) as rig:
         await rig.until_up()
         capture = await shot(rig)
 

@@ -1,6 +1,5 @@
 """A recipe's crops are OpenCV's own steps on the whole picture, and the same for training and production."""
 
-import pickle
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +17,7 @@ from inspection.frame import Frame, Pixels
 from inspection.part import Label
 from training.dataset import Sample, load_dataset, split_dataset
 from training.pictures import batches, crops_of
-from vision.recipe import REFERENCE, Recipe, Tiles
+from vision.recipe import REFERENCE, Recipe, Tiles, read_recipe
 
 PHOTOGRAPHS = sorted((Path(__file__).parents[2] / "models" / "bsdata" / "demo").glob("*.jpg"))
 Gray = NDArray[np.uint8]
@@ -307,9 +306,9 @@ def test_training_and_production_see_the_same_bytes(tmp_path: Path, recipe: Reci
 
     frame = next(FolderCamera("top", FolderConfig(kind="folder", path=tmp_path)).captures())
     assert isinstance(frame, Frame)
-    in_the_child: Recipe = pickle.loads(pickle.dumps(recipe))
+    in_the_child = read_recipe(recipe.model_dump_json())
     from_the_bundle = Recipe.model_validate_json(recipe.model_dump_json())
-    live = in_the_child.crops(frame.pixels, frame.bit_depth)
+    live = in_the_child(frame.pixels, frame.bit_depth)
 
     assert np.array_equal(live, crops_of(sample, from_the_bundle))
     assert np.array_equal(live[None], next(batches([sample], from_the_bundle, 4)))
