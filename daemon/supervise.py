@@ -70,7 +70,7 @@ class Supervisor:
         by itself is a fault of ours: the whole daemon ends with it, and systemd starts anew.
         """
         daemon = self.daemon
-        app = make_app(self.view, hosts=(daemon.config.http.host,))
+        app = make_app(self.view, hosts=(daemon.config.http.host, *daemon.config.http.hosts))
         tasks: set[asyncio.Task[None]] = set()
         async with asyncio.TaskGroup() as group:
 

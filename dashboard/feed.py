@@ -5,60 +5,82 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 import json
+from dataclasses import dataclass, field
 
-from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from dashboard.connections import longest_of_most
 from dashboard.source import Source, to_json
 from inspection import clock
 
 PERIOD_S = 0.25
 STUCK_S = 10.0
-MOST_VIEWERS = 16
+MAX_VIEWERS = 16
+_COME_BACK_LATER = b"retry: 10000\n\n"
+_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+
+
+@dataclass(eq=False, slots=True)
+class _Viewer:
+    peer: str
+    since: float
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Feed:
-    """An ASGI application: one endless event stream for each viewer, until `close`."""
+    """An ASGI application: one endless event stream for each viewer, until `close`.
+
+    One viewer more than there are places ends the stream that has lasted longest, of the address that has most.
+    """
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._closing = asyncio.Event()
-        self._viewers = 0
+        self._closed = False
+        self._viewers: set[_Viewer] = set()
         self._event = b""
         self._made = float("-inf")
 
     def close(self) -> None:
         """Ends every stream at once."""
-        self._closing.set()
+        self._closed = True
+        for viewer in self._viewers:
+            viewer.over.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._viewers >= MOST_VIEWERS:
-            refusal = PlainTextResponse("too many viewers\n", 503, {"Retry-After": "10"})
-            await refusal(scope, receive, send)
+        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
             return
-        self._viewers += 1
+        viewer = self._enter(scope)
         gone = asyncio.create_task(_disconnected(receive), name="viewer-gone")
         try:
-            await self._stream(send, gone)
+            await self._stream(send, viewer, gone)
         except TimeoutError:
             return  # it takes nothing any more: its place is freed, the server closes the connection
         finally:
-            self._viewers -= 1
+            self._viewers.discard(viewer)
             gone.cancel()
 
-    async def _stream(self, send: Send, gone: "asyncio.Task[None]") -> None:
-        headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        closing = asyncio.create_task(self._closing.wait(), name="feed-closing")
+    def _enter(self, scope: Scope) -> _Viewer:
+        staying = [viewer for viewer in self._viewers if not viewer.over.is_set()]
+        if len(staying) >= MAX_VIEWERS:
+            longest_of_most(staying, peer=lambda one: one.peer, since=lambda one: one.since).over.set()
+        viewer = _Viewer((scope.get("client") or ("",))[0], clock.monotonic())
+        if self._closed:
+            viewer.over.set()
+        self._viewers.add(viewer)
+        return viewer
+
+    async def _stream(self, send: Send, viewer: _Viewer, gone: "asyncio.Task[None]") -> None:
+        over = asyncio.create_task(viewer.over.wait(), name="viewer-over")
         try:
-            while not (gone.done() or closing.done()):
-                async with asyncio.timeout(STUCK_S):
-                    await send({"type": "http.response.body", "body": self._latest(), "more_body": True})
-                await asyncio.wait({gone, closing}, timeout=PERIOD_S, return_when=asyncio.FIRST_COMPLETED)
+            while not (gone.done() or over.done()):
+                await _sent(send, self._latest())
+                await asyncio.wait({gone, over}, timeout=PERIOD_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            closing.cancel()
+            over.cancel()
         if not gone.done():
-            await send({"type": "http.response.body", "body": b""})
+            await _sent(send, b"" if self._closed else _COME_BACK_LATER, more=False)
 
     def _latest(self) -> bytes:
         now = clock.monotonic()
@@ -67,6 +89,11 @@ class Feed:
             self._event = f"data: {text}\n\n".encode()
             self._made = now
         return self._event
+
+
+async def _sent(send: Send, body: bytes, *, more: bool = True) -> None:
+    async with asyncio.timeout(STUCK_S):
+        await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 async def _disconnected(receive: Receive) -> None:

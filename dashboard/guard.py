@@ -18,25 +18,34 @@ HEADERS = {
 }
 
 
+MONITORING = ("/metrics", "/healthz", "/readyz")
+_METHODS = ("GET", "HEAD")
+
+
 class Guard:
     """Refuses what is not a read, and host names that are not ours.
 
     A page of the internet can make its own name point at 127.0.0.1 and read us through the operator's browser
-    (DNS rebinding). It cannot do so with an address, so any IP literal is taken.
+    (DNS rebinding). It cannot do so with an address, so any IP literal is taken. A request without a host name comes
+    from no browser. What monitoring reads is answered under every name.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
         self._app = app
-        self._hosts = {host.lower() for host in hosts} | {"localhost"}
+        self._hosts = {_plain(host) for host in hosts} | {"localhost"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         refusal: PlainTextResponse | None = None
-        if scope["method"] != "GET":
-            refusal = PlainTextResponse("only GET\n", 405, {"Allow": "GET"})
-        elif not self._ours(Headers(scope=scope).get("host", "")):
-            refusal = PlainTextResponse("unknown host name\n", 421)
+        host = _name(Headers(scope=scope).get("host", ""))
+        if scope["method"] not in _METHODS:
+            refusal = PlainTextResponse("only GET and HEAD\n", 405, {"Allow": ", ".join(_METHODS)})
+        elif scope["path"] not in MONITORING and not self._ours(host):
+            refusal = PlainTextResponse(
+                f"unknown host name {host[:253]!r}: add it to http.hosts in the configuration, or ask by the address\n",
+                421,
+            )
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -47,15 +56,23 @@ class Guard:
 
         await (refusal or self._app)(scope, receive, with_headers)
 
-    def _ours(self, header: str) -> bool:
-        name, _, port = header.rpartition(":")
-        if not name or not port.isdigit():
-            name = header
-        name = name.removeprefix("[").removesuffix("]").lower()
-        if name in self._hosts:
+    def _ours(self, host: str) -> bool:
+        if not host or host in self._hosts:
             return True
         try:
-            ipaddress.ip_address(name)
+            ipaddress.ip_address(host)
         except ValueError:
             return False
         return True
+
+
+def _name(header: str) -> str:
+    """The host of a Host header, without its port."""
+    name, _, port = header.rpartition(":")
+    if not name or not port.isdigit():
+        name = header
+    return _plain(name.removeprefix("[").removesuffix("]"))
+
+
+def _plain(name: str) -> str:
+    return name.lower().removesuffix(".")

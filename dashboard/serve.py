@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 
 import uvicorn
 from starlette.applications import Starlette
 
-_MOST_CONNECTIONS = 64
+from dashboard.connections import MAX_CONNECTIONS, REQUEST_S, Connection
+
 _STUCK_MS = 10_000
 
 
@@ -24,7 +26,7 @@ def bind(host: str, port: int) -> socket.socket:
         # A viewer that takes nothing for so long is cut off by the kernel; accepted sockets inherit it.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STUCK_MS)
         sock.bind((host, port))
-        sock.listen(_MOST_CONNECTIONS)
+        sock.listen(MAX_CONNECTIONS)
     except OSError:
         sock.close()
         raise
@@ -39,11 +41,13 @@ async def serve(app: Starlette, sock: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=5,
+        http=Connection,
+        proxy_headers=False,
+        timeout_keep_alive=int(REQUEST_S),
         timeout_graceful_shutdown=1,
         ws="none",
     )
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a port scan is no trouble of ours
     server = _Server(config)
     running = asyncio.create_task(server.serve([sock]), name="http")
     try:

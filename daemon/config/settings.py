@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -89,11 +90,27 @@ class KeepingConfig(RecordsConfig):
     )
 
 
+def _host_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?", value):
+        raise ValueError(f"is {value!r}; write the name alone, such as linebox1.plant.example: no port, no *")
+    return value
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+
+
 class HttpConfig(Settings):
     """The status page, /metrics, /healthz and /readyz."""
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; loopback by default.")
     port: int = Field(9580, ge=0, le=65535, description="0 takes a free port.")
+    hosts: list[HostName] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Names, without port, under which a browser may ask for the page: those of this machine in the "
+        "DNS, or of a proxy before it. `localhost`, `host` and any IP address always may; /metrics, /healthz and "
+        "/readyz are answered under every name.",
+    )
 
 
 class LogConfig(Settings):

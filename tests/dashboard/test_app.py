@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from dashboard.app import make_app
-from dashboard.feed import MOST_VIEWERS
+from dashboard.feed import MAX_VIEWERS
 from dashboard.serve import bind, serve
 
 Ask = Callable[..., Awaitable[httpx.Response]]
@@ -38,6 +38,15 @@ async def viewer(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
     return reader, writer
+
+
+async def raw(port: int, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    return answer
 
 
 @pytest.mark.parametrize("path", ["/", "/page.css", "/page.js", "/icon.svg"])
@@ -71,27 +80,67 @@ async def test_health_and_readiness_say_why_not(ask: Ask, source: Any, path: str
     assert (answer.status_code, answer.json()) == (503, {"ok": False, "reason": "worker is starting"})
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
-async def test_nothing_but_reading_is_allowed(ask: Ask, method: str) -> None:
-    answer = await ask("/", method)
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics", "/no-such-page"])
+async def test_nothing_but_reading_is_allowed(ask: Ask, method: str, path: str) -> None:
+    answer = await ask(path, method)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "", "[evil"])
-async def test_a_foreign_host_name_is_refused(ask: Ask, host: str) -> None:
-    assert (await ask("/metrics", host=host)).status_code == 421
+PATHS = ["/", "/page.css", "/metrics", "/healthz", "/readyz", "/picture/raceway/top.jpg", "/no-such-page"]
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:9580", "127.0.0.1", "[::1]:9580", "10.0.0.7:9580"])
-async def test_loopback_and_addresses_are_our_names(ask: Ask, host: str) -> None:
-    assert (await ask("/metrics", host=host)).status_code == 200
+@pytest.mark.parametrize("path", PATHS)
+async def test_head_is_answered_as_get_without_the_body(ask: Ask, path: str) -> None:
+    whole, head = await ask(path), await ask(path, "HEAD")
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"] == str(len(whole.content))
 
 
-async def test_a_configured_host_name_is_ours(source: Any) -> None:
-    app = make_app(source, hosts=["linebox.plant"])
-    transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://LineBox.plant:9580") as client:
-        assert (await client.get("/readyz")).status_code == 200
+async def test_head_of_the_event_stream_ends(ask: Ask) -> None:
+    answer = await ask("/events", "HEAD")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "[evil", "e" * 9000])
+@pytest.mark.parametrize("path", ["/", "/events", "/page.js", "/picture/raceway/top.jpg"])
+async def test_a_foreign_host_name_is_refused_with_the_key_that_allows_it(ask: Ask, host: str, path: str) -> None:
+    answer = await ask(path, host=host)
+    assert answer.status_code == 421
+    assert "http.hosts" in answer.text
+    assert len(answer.text) < 400
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
+async def test_what_monitoring_reads_is_answered_under_every_name(ask: Ask, path: str) -> None:
+    assert (await ask(path, host="linebox1:9580")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:9580", "localhost.", "127.0.0.1", "[::1]:9580", "10.0.0.7:9580", ""]
+)
+async def test_loopback_addresses_and_no_name_at_all_are_ours(ask: Ask, host: str) -> None:
+    assert (await ask("/", host=host)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics"])
+async def test_http_1_0_without_a_host_is_answered(port: int, path: str) -> None:
+    answer = await raw(port, f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("host", ["LineBox.plant:9580", "linebox.plant", "linebox.plant."])
+async def test_a_configured_host_name_is_ours(source: Any, host: str) -> None:
+    transport = httpx.ASGITransport(app=make_app(source, hosts=["Linebox.plant"]))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.get("/", headers={"host": host})).status_code == 200
+        assert (await client.get("/", headers={"host": "plant"})).status_code == 421
+
+
+async def test_a_name_in_a_forwarded_header_counts_for_nothing(ask: Ask) -> None:
+    forwarded = {"x-forwarded-host": "localhost", "forwarded": "host=localhost"}
+    assert (await ask("/", host="evil.example", **forwarded)).status_code == 421
 
 
 async def test_a_failing_source_shows_no_trace_to_the_reader(source: Any) -> None:
@@ -126,32 +175,28 @@ async def test_a_number_that_json_has_no_word_for_reads_as_null(port: int, sourc
     await writer.wait_closed()
 
 
-async def test_viewers_are_bounded_and_a_place_comes_free_again(port: int, ask: Ask) -> None:
-    viewers = [await viewer(port) for _ in range(MOST_VIEWERS)]
+async def test_one_viewer_too_many_ends_the_stream_that_has_lasted_longest(port: int) -> None:
+    viewers = [await viewer(port) for _ in range(MAX_VIEWERS)]
     for reader, _ in viewers:
         await event(reader)
-    refused = await ask("/events")
-    assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
-    _, gone = viewers.pop()
-    gone.close()
-    await gone.wait_closed()
+    last, _ = viewers[-1]
+    newest, writer = await viewer(port)
+    await event(newest)
     async with asyncio.timeout(10):
-        while True:
-            reader, writer = await viewer(port)
-            viewers.append((reader, writer))
-            if b"200" in await reader.readline():
-                break
-    for _, writer in viewers:
-        writer.close()
-        await writer.wait_closed()
+        rest = await viewers[0][0].read()
+    assert b"retry: 10000" in rest
+    await event(last)
+    for each in [writer, *(writer for _, writer in viewers)]:
+        each.close()
+        await each.wait_closed()
 
 
 async def test_many_viewers_cost_no_more_snapshots_than_one(port: int, source: Any) -> None:
-    viewers = [await viewer(port) for _ in range(MOST_VIEWERS)]
+    viewers = [await viewer(port) for _ in range(MAX_VIEWERS)]
     for reader, _ in viewers:
         for _ in range(3):
             await event(reader)
-    assert source.asked < 2 * MOST_VIEWERS  # one each would have made three times as many
+    assert source.asked < 2 * MAX_VIEWERS  # one each would have made three times as many
     for _, writer in viewers:
         writer.close()
         await writer.wait_closed()
