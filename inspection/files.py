@@ -4,6 +4,7 @@ What the daemon keeps for itself (state directory, archive) is closed to others:
 whoever can write there decides which model judges.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def make_folder(folder: Path, mode: int = FOLDER_MODE) -> None:
         one.mkdir(exist_ok=True)
         one.chmod(mode)
     if not folder.is_dir():
-        folder.mkdir()  # says what stands in its place
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
 def make_file(file: Path, mode: int = FILE_MODE) -> None:

@@ -21,6 +21,7 @@ from prometheus_client import (
 from daemon.telemetry.accounts import Account, Accounts
 from daemon.telemetry.drift import DriftMetrics
 from daemon.telemetry.labels import BoundedLabel
+from daemon.telemetry.records import RecordMetrics
 from inspection.probe import Probe
 from inspection.verdict import Outcome, Reason
 from vision.watch import Readings
@@ -38,7 +39,6 @@ REFUSALS = (
 )
 COMMAND_RESULTS = ("done", "refused", "failed")
 COMPARISONS = ("same", "candidate_passes", "candidate_fails", "dropped", "unscored")
-LOSSES = ("overflow", "damaged", "shutdown")
 PICTURE_LOSSES = ("overwritten", "overload", "disk", "shutdown")
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 2.5, 5.0)
@@ -96,12 +96,7 @@ class Metrics(Probe):
         self._unmatched = counter("frames_unmatched", "Pictures that no trigger announced.", "station", "camera")
         self._broker = gauge("broker_connected", "1 while the MQTT link is up.", "link")
         self._callbacks = counter("callback_failures", "Errors caught in MQTT callbacks.", "link")
-        self._outbox = gauge("outbox_records", "Records stored and not yet delivered.")
-        self._oldest = gauge("outbox_oldest_age_seconds", "Age of the oldest undelivered record.")
-        self._used = gauge("outbox_used_ratio", "How full the outbox file is: 1 is records.max_mb.")
-        self._stored = counter("records_stored", "Records committed to disk.")
-        self._delivered = counter("records_delivered", "Records that the consumer's broker took over.")
-        self._lost = counter("records_lost", "Records given up, by reason.", "reason")
+        self._records = RecordMetrics(registry)
         self._pictures = counter("pictures_archived", "Pictures written to the archive.", "station")
         self._pictures_lost = counter(
             "pictures_lost", "Pictures that were to be archived and were not, by reason.", "station", "reason"
@@ -119,7 +114,6 @@ class Metrics(Probe):
         ).set(1)
 
         self._why_refused = BoundedLabel(REFUSALS)
-        self._why_lost = BoundedLabel(LOSSES)
         self._why_picture_lost = BoundedLabel(PICTURE_LOSSES)
         self._why_restarted = BoundedLabel([*Reason])
         self._stages = BoundedLabel(STAGES)
@@ -151,8 +145,6 @@ class Metrics(Probe):
         for link in links:
             self.broker_connected(link, up=False)
             self._callbacks.labels(link)
-        for why in LOSSES:
-            self._lost.labels(why)
         for reason in (Reason.WORKER_FAILED, Reason.WORKER_HUNG):
             self._restarts.labels(self._children("worker"), reason)
         self._begin_models(cameras)
@@ -247,18 +239,24 @@ class Metrics(Probe):
         self._callbacks.labels(self._links(link)).inc()
 
     def outbox(self, depth: int, oldest_age: float, used: float) -> None:
-        self._outbox.set(depth)
-        self._oldest.set(oldest_age)
-        self._used.set(used)
+        self._records.waiting.set(depth)
+        self._records.oldest.set(oldest_age)
+        self._records.used.set(used)
 
     def record_stored(self, count: int) -> None:
-        self._stored.inc(count)
+        self._records.stored.inc(count)
 
     def record_delivered(self, count: int) -> None:
-        self._delivered.inc(count)
+        self._records.delivered.inc(count)
 
     def record_lost(self, count: int, why: str) -> None:
-        self._lost.labels(self._why_lost(why)).inc(count)
+        self._records.lose(count, why)
+
+    def record_refused(self, count: int, by: str) -> None:
+        self._records.refuse(count, by)
+
+    def records_aside(self, count: int) -> None:
+        self._records.aside.set(count)
 
     def picture_kept(self, station: str, archive_bytes: int) -> None:
         self._pictures.labels(station).inc()

@@ -26,9 +26,9 @@ def metrics() -> Metrics:
 
 
 def record(number: int, age: float = 0.0) -> Record:
-    now = clock.monotonic()
-    part = Part("x", PartId(str(number)), number, now, now + 1)
-    return Record(f"r-{number}", "s", Verdict(part, Outcome.PASS, Reason.SCORE, 0.1, now), (), clock.utc() - age, True)
+    then = clock.monotonic() - age
+    part = Part("x", PartId(str(number)), number, then, then + 1)
+    return Record(f"r-{number}", "s", Verdict(part, Outcome.PASS, Reason.SCORE, 0.1, then), (), clock.utc() - age, True)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float:

@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.telemetry.metrics import LOSSES, REFUSALS, STAGES
+from daemon.telemetry.metrics import REFUSALS, STAGES
+from daemon.telemetry.records import LOSSES, REFUSERS
 
 if TYPE_CHECKING:
     from tests.docs.conftest import Exposition
@@ -33,7 +34,7 @@ def test_every_metric_that_a_sentence_names_exists(exposition: "Exposition") -> 
 def test_stages_losses_and_refusals_are_explained() -> None:
     stages = set(re.findall(r"^\| `([a-z]+)` \| [a-z]", PAGE, re.MULTILINE))
     assert stages == {stage for stage in STAGES if stage != "total"}
-    assert not [loss for loss in LOSSES if f"`{loss}`" not in PAGE]
+    assert not [why for why in (*LOSSES, *REFUSERS) if f"`{why}`" not in PAGE]
     contract = (REFERENCE / "mqtt.md").read_text()
     assert not [why for why in REFUSALS if f"refused `{why}`" not in contract]
 

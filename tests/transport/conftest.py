@@ -44,6 +44,8 @@ class Ears(Probe):
     stored: int = 0
     delivered: int = 0
     lost: int = 0
+    aside: int = 0
+    refused_records: list[str] = field(default_factory=list)
     links: list[tuple[str, bool]] = field(default_factory=list)
 
     def trigger_refused(self, station: str, why: str) -> None:
@@ -63,6 +65,12 @@ class Ears(Probe):
 
     def record_lost(self, count: int, why: str) -> None:
         self.lost += count
+
+    def record_refused(self, count: int, by: str) -> None:
+        self.refused_records.append(by)
+
+    def records_aside(self, count: int) -> None:
+        self.aside = count
 
     def broker_connected(self, link: str, up: bool) -> None:
         self.links.append((link, up))

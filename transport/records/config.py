@@ -24,5 +24,7 @@ class RecordsConfig(BaseModel):
         False, description="Keep a record until its consumer says so on …/ack; false: until the broker's PUBACK."
     )
     ack_timeout_s: float = Field(
-        30.0, gt=0, description="With await_ack: send again what was not acknowledged for so long."
+        30.0,
+        gt=0,
+        description="With await_ack: send again what was not acknowledged for so long; set it aside after three.",
     )

@@ -1,9 +1,10 @@
-"""One connection's worth of delivery: which rows are sent, which have arrived."""
+"""One connection's worth of delivery: which rows are sent, which have arrived, which are refused."""
 
 import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from inspection import clock
 from inspection.probe import Probe
@@ -18,10 +19,31 @@ log = logging.getLogger(__name__)
 
 MAX_IN_FLIGHT = 10
 MAX_AWAITING_ACK = 100
+MAX_SENDS = 3  # of a record that its consumer does not acknowledge
+
+BROKER, CONSUMER, CONNECTION = "broker", "consumer", "connection"
+REFUSERS = (BROKER, CONSUMER, CONNECTION)
+"""Who does not take a record; the last ends the connection instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A row that did not arrive: `by` is one of REFUSERS, `why` is for people."""
+
+    row: Row
+    by: str
+    why: str
+
+
+@dataclass(slots=True)
+class _Sent:
+    row: Row
+    at: float
+    times: int
 
 
 class Delivery:
-    """One connection's worth of delivery. What it leaves unfinished, the next one sends again, marked historical."""
+    """What it leaves unfinished, the next one sends again, marked historical."""
 
     def __init__(
         self,
@@ -41,14 +63,15 @@ class Delivery:
             probe=probe,
         )
         self._news = asyncio.Event()
-        self._opened_utc = clock.utc()
-        self._sent: OrderedDict[int, float] = OrderedDict()  # row number → when sent; not finished
+        self._opened = clock.steady()
+        self._sent: OrderedDict[int, _Sent] = OrderedDict()  # by row number; not finished
         self._by_mid: dict[int, int] = {}
         self._by_id: dict[str, int] = {}
+        self._last_ack: dict[str, float] = {}  # by topic, of a consumer
         self._finished: list[Row] = []
-        self._rows: dict[int, Row] = {}
-        self._refused = False
-        self._again = False
+        self._refused: list[Refused] = []
+        self.silent: set[str] = set()
+        """Topics whose consumer acknowledges nothing: their rows would only take the others' places."""
         self.cursor = 0
         """Number of the last row that was sent."""
 
@@ -69,24 +92,41 @@ class Delivery:
             free = min(free, MAX_AWAITING_ACK - len(self._sent))
         return 0 if self._connection.stuck else max(0, free)
 
-    def send(self, row: Row) -> None:
-        """Raises BrokerError where the connection is gone."""
-        entry = row.entry
-        late = entry.utc < self._opened_utc or clock.utc() - entry.utc > self._config.historical_after_s
-        mid = self._connection.publish(entry.topic, wire.deliver_record(entry.body, historical=late or self._again))
+    def unacked(self) -> list[Row]:
+        """Rows that were sent, and that the broker has not answered."""
+        return [self._sent[n].row for n in self._by_mid.values() if n in self._sent]
+
+    def send(self, row: Row, *, earlier: bool) -> None:
+        """`earlier`: it is from before this process, or was set aside. Raises BrokerError."""
+        now = clock.steady()
+        late = row.entry.utc < self._opened or now - row.entry.utc > self._config.historical_after_s
+        self.cursor = max(self.cursor, row.n)
+        self._publish(_Sent(row, 0.0, 0), historical=late or earlier)
+
+    def _publish(self, sent: _Sent, *, historical: bool) -> None:
+        row = sent.row
+        try:
+            mid = self._connection.publish(row.entry.topic, wire.deliver_record(row.entry.body, historical=historical))
+        except ValueError as error:  # too large for MQTT, or no topic
+            self._give_back(row, BROKER, f"it cannot be sent: {error}")
+            return
         if mid is None:
             raise BrokerError(self._connection.why_lost)
-        self.cursor = row.n
-        self._sent[row.n] = clock.monotonic()
-        self._rows[row.n] = row
+        sent.at, sent.times = clock.monotonic(), sent.times + 1
+        self._sent[row.n] = sent
         self._by_mid[mid] = row.n
         if self._config.await_ack:
-            self._by_id[entry.id] = row.n
+            self._by_id[row.entry.id] = row.n
 
     def take_finished(self) -> list[Row]:
         """Rows that have arrived since the last call."""
         finished, self._finished = self._finished, []
         return finished
+
+    def take_refused(self) -> list[Refused]:
+        """Rows that somebody refused since the last call."""
+        refused, self._refused = self._refused, []
+        return refused
 
     async def news(self, committed: asyncio.Event) -> None:
         """Wait for an acknowledgement, a new record or a second. Raises BrokerError when the broker is lost."""
@@ -100,26 +140,31 @@ class Delivery:
         self._connection.tick()
         if self._connection.lost.is_set():
             raise BrokerError(self._connection.why_lost)
-        if self._refused:
-            raise BrokerError("the broker refuses records: is the user allowed to publish on …/record?")
-        self._send_again_if_due()
+        if self._config.await_ack:
+            self._send_again_where_due()
 
-    def _send_again_if_due(self) -> None:
-        """Without the consumer's acknowledgement for too long, begin again at the first unfinished row."""
-        if not self._config.await_ack or not self._sent:
-            return
-        first, when = next(iter(self._sent.items()))
-        if clock.monotonic() - when > self._config.ack_timeout_s:
-            self.cursor, self._again = first - 1, True
-            self._sent.clear()
+    def _send_again_where_due(self) -> None:
+        now, crowded = clock.monotonic(), len(self._sent) >= MAX_AWAITING_ACK
+        due = [sent for sent in self._sent.values() if now - sent.at > self._config.ack_timeout_s]
+        for sent in due:
+            topic = sent.row.entry.topic
+            silent = self._last_ack.get(topic, 0.0) < sent.at
+            if sent.row.n < 0 or sent.times >= MAX_SENDS or (crowded and silent):
+                if silent:
+                    self.silent.add(topic)
+                self._give_back(sent.row, CONSUMER, f"no acknowledgement on …/ack for {self._config.ack_timeout_s:g} s")
+            else:
+                self._publish(sent, historical=True)
 
     def _acked_by_broker(self, mid: int, ok: bool) -> None:
-        n = self._by_mid.pop(mid, None)
+        sent = self._sent.get(self._by_mid.pop(mid, 0))
         self._news.set()
+        if sent is None:
+            return
         if not ok:
-            self._refused = True
-        elif n is not None and not self._config.await_ack:
-            self._finish(n)
+            self._give_back(sent.row, BROKER, "the broker refuses it: is the user allowed to publish there?")
+        elif not self._config.await_ack:
+            self._finish(sent.row)
 
     def _acked_by_consumer(self, message: Incoming) -> None:
         try:
@@ -127,11 +172,21 @@ class Delivery:
         except wire.WireError as error:
             log.warning("%s: %s", message.topic, error)
             return
-        n = self._by_id.pop(identity, None)
-        if n is not None:
-            self._finish(n)
+        sent = self._sent.get(self._by_id.get(identity, 0))
+        if sent is not None:
+            self._last_ack[sent.row.entry.topic] = clock.monotonic()
+            self.silent.discard(sent.row.entry.topic)
+            self._finish(sent.row)
             self._news.set()
 
-    def _finish(self, n: int) -> None:
-        self._sent.pop(n, None)
-        self._finished.append(self._rows.pop(n))
+    def _give_back(self, row: Row, by: str, why: str) -> None:
+        self._forget(row)
+        self._refused.append(Refused(row, by, why))
+
+    def _finish(self, row: Row) -> None:
+        self._forget(row)
+        self._finished.append(row)
+
+    def _forget(self, row: Row) -> None:
+        self._sent.pop(row.n, None)
+        self._by_id.pop(row.entry.id, None)

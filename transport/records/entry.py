@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A record to keep: `id` is its idempotency key, `utc` when its verdict was decided (Unix seconds)."""
+    """A record to keep: `id` is its idempotency key, `utc` when its verdict was decided (`clock.steady`)."""
 
     id: str
     topic: str

@@ -11,7 +11,7 @@ A row that is set aside gets the negative of its number: it leaves the queue and
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,9 @@ class Outbox:
         Rows whose ids are in `without` are deleted first, in the same transaction. Where the file is full, the oldest
         records that are set aside make room.
         """
+        wanted = sum(len(entry.body) + 512 for entry in entries)
         with self._checked() as db:
-            try:
-                self._add(db, entries, without)
-            except sqlite3.OperationalError as error:
-                if not is_full(error) or not self._make_room(db, entries):
-                    raise
-                self._add(db, entries, without)
+            self._with_room(db, wanted, lambda: self._add(db, entries, without))
 
     def after(self, n: int, limit: int) -> list[Row]:
         """The next waiting rows in their order. Rows whose CRC is wrong are put aside: logged, counted, removed."""
@@ -88,12 +84,8 @@ class Outbox:
 
     def set_aside(self, rows: Sequence[Row]) -> None:
         """Take waiting rows out of the queue, and keep them."""
-        with self._transaction() as db:
-            before = db.total_changes
-            db.executemany("UPDATE records SET n = -n WHERE n = ? AND id = ?", [(row.n, row.entry.id) for row in rows])
-            moved = db.total_changes - before
-        self.depth -= moved
-        self.aside += moved
+        with self._checked() as db:
+            self._with_room(db, len(rows) * PAGE, lambda: self._move(db, rows))
 
     def oldest_utc(self) -> float | None:
         """When the verdict of the first waiting record was decided."""
@@ -126,9 +118,26 @@ class Outbox:
         self.depth += added - deleted
         self._last_n = last
 
-    def _make_room(self, db: sqlite3.Connection, entries: Sequence[Entry]) -> bool:
+    def _move(self, db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            before = db.total_changes
+            db.executemany("UPDATE records SET n = -n WHERE n = ? AND id = ?", [(row.n, row.entry.id) for row in rows])
+            moved = db.total_changes - before
+        self.depth -= moved
+        self.aside += moved
+
+    def _with_room(self, db: sqlite3.Connection, wanted: int, work: Callable[[], None]) -> None:
+        """Do it, once more with room for so many bytes where the file was full."""
+        try:
+            work()
+        except sqlite3.OperationalError as error:
+            if not is_full(error) or not self._make_room(db, 2 * wanted + 8 * PAGE):
+                raise
+            work()
+
+    def _make_room(self, db: sqlite3.Connection, wanted: int) -> bool:
         """Give up records that are set aside; False where there are none, or the disk is full and not the file."""
-        wanted = sum(len(entry.body) + 512 for entry in entries) * 2 + 8 * PAGE
         if not self.aside or self._used_pages(db) * PAGE + wanted < self._max_pages * PAGE:
             return False
         numbers, freed = [], 0
@@ -188,7 +197,7 @@ class Outbox:
                 self._repair(error)
             raise StoreError(f"{self._file}: {error}") from error
         except OSError as error:
-            raise StoreError(f"{self._file}: {error}") from error
+            raise StoreError(f"{self._file}: {error.strerror or error}") from error
 
     def _open(self) -> None:
         """Open the file with what an earlier process could not put into it."""

@@ -1,6 +1,7 @@
 """Records from the pipeline to the disk, and from the disk to the broker: in order, at least once."""
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,17 +10,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from inspection import clock
-from inspection.backoff import Backoff
 from inspection.errors import StoreError
 from inspection.probe import SILENT, Probe
 from inspection.record import Record
+from inspection.repeats import RepeatedTrouble
 from transport import wire
-from transport.mqtt.config import LONGEST_WAIT_S, BrokerConfig
-from transport.mqtt.connection import BrokerError
+from transport.mqtt.config import BrokerConfig
 from transport.records.config import RecordsConfig
 from transport.records.delivery import Delivery
 from transport.records.entry import Entry
 from transport.records.outbox import Outbox
+from transport.records.sender import Sender
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 _GROUP = 256
 _RETRY_S = 0.5
 _MEASURE_S = 1.0
+_HANGS_S = 5.0
 
 
 class Records:
@@ -44,7 +46,7 @@ class Records:
         probe: Probe = SILENT,
     ) -> None:
         self._config = config or RecordsConfig()
-        self._broker, self._name, self._probe = broker, name, probe
+        self._probe = probe
         self._ack_topics = ack_topics if self._config.await_ack else ()
         self._outbox = Outbox(outbox_path, max_bytes=self._config.max_mb * 2**20)
         # One thread for all of SQLite: its connection has one owner, and commits come one after another.
@@ -54,14 +56,39 @@ class Records:
         self._committed = asyncio.Event()
         self._being_written = 0  # from the head of the queue
         self._withdrawn: set[str] = set()
-        self._damaged = 0
-        self.failure = ""
-        """Why records wait in memory; empty while the disk takes them."""
+        self._told = {"damaged": 0, "refused": 0}
+        self._numbers = itertools.count()
+        self._calls: dict[int, float] = {}  # of the disk, and since when
+        self._trouble = RepeatedTrouble(log, "records wait in memory", level=logging.ERROR)
+        self._failure = ""
+        self._sender = Sender(
+            self._outbox,
+            self._on_disk,
+            lambda: Delivery(broker, self._config, name, self._ack_topics, probe),
+            self._committed,
+            probe,
+        )
 
     @property
     def backlog(self) -> int:
         """Records taken and not yet on disk."""
         return len(self._waiting)
+
+    @property
+    def failure(self) -> str:
+        """Why records wait in memory; empty while the disk takes them."""
+        hangs = clock.monotonic() - min(self._calls.values(), default=clock.monotonic())
+        return self._failure or (f"the disk has not answered for {hangs:.0f} s" if hangs > _HANGS_S else "")
+
+    @property
+    def owed(self) -> int:
+        """Records on disk that the broker is to take now: not those that are set aside, none while the disk fails."""
+        return 0 if self.failure else self._sender.owed
+
+    @property
+    def answered(self) -> int:
+        """Counts the records that the broker or their consumer has answered."""
+        return self._sender.answered
 
     def keep(self, record: Record, topic: str) -> None:
         """Take a record; it is on disk a moment later. Beyond `max_waiting` it is lost, and counted."""
@@ -102,14 +129,19 @@ class Records:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._write(), name="records: write")
-                group.create_task(self._deliver(), name="records: deliver")
+                group.create_task(self._sender.run(), name="records: deliver")
                 group.create_task(self._measure(), name="records: measure")
         finally:
             await self._last_commit()
             self._disk.shutdown(wait=True)
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+        call = next(self._numbers)
+        self._calls[call] = clock.monotonic()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+        finally:
+            del self._calls[call]
 
     async def _write(self) -> None:
         while True:
@@ -118,10 +150,11 @@ class Records:
             while self._waiting or self._withdrawn:
                 try:
                     await self._commit()
-                    self.failure = ""
+                    self._failure = ""
+                    self._trouble.over()
                 except StoreError as error:
-                    self.failure = str(error)
-                    log.error("records wait in memory: %s", error)  # noqa: TRY400 - the text says it all
+                    self._failure = str(error)
+                    self._trouble.occurred(self._failure)
                     await asyncio.sleep(_RETRY_S)
 
     async def _commit(self) -> None:
@@ -157,37 +190,6 @@ class Records:
             log.error("%d records are lost at the end: %s", len(self._waiting), error)  # noqa: TRY400
         await self._on_disk(self._outbox.close)
 
-    async def _deliver(self) -> None:
-        backoff = Backoff(LONGEST_WAIT_S, spread=True)
-        while True:
-            began = clock.monotonic()
-            delivery = Delivery(self._broker, self._config, self._name, self._ack_topics, self._probe)
-            try:
-                await delivery.open()
-                self._probe.broker_connected("records", True)
-                while True:
-                    await self._deliver_some(delivery)
-            except (BrokerError, StoreError) as error:
-                log.warning("records: %s", error)
-            finally:
-                self._probe.broker_connected("records", False)
-                await delivery.close()
-            await asyncio.sleep(backoff.after(clock.monotonic() - began))
-
-    async def _deliver_some(self, delivery: "Delivery") -> None:
-        """Send what there is room for, delete what has arrived, then wait for news, a second at most."""
-        finished = delivery.take_finished()
-        if finished:
-            await self._on_disk(lambda: self._outbox.remove(finished))
-            self._probe.record_delivered(len(finished))
-        self._committed.clear()
-        room = delivery.room()
-        if room:
-            cursor = delivery.cursor
-            for row in await self._on_disk(lambda: self._outbox.after(cursor, room)):
-                delivery.send(row)
-        await delivery.news(self._committed)
-
     async def _measure(self) -> None:
         """Tell how much waits, whether or not there is a broker to take it."""
         used = 0.0
@@ -197,13 +199,17 @@ class Records:
             except StoreError:  # told by whoever writes; what waits in memory is still known
                 stored = None
             waiting = self._waiting[0][0].utc if self._waiting else None
-            oldest = min((utc for utc in (stored, waiting) if utc is not None), default=clock.utc())
-            self._probe.outbox(self._outbox.depth + len(self._waiting), max(0.0, clock.utc() - oldest), used)
-            if self._outbox.damaged > self._damaged:
-                self._probe.record_lost(self._outbox.damaged - self._damaged, "damaged")
-                self._damaged = self._outbox.damaged
+            now, outbox = clock.steady(), self._outbox
+            oldest = min((utc for utc in (stored, waiting) if utc is not None), default=now)
+            self._probe.outbox(outbox.depth + outbox.aside + len(self._waiting), max(0.0, now - oldest), used)
+            self._probe.records_aside(outbox.aside)
+            for why, count in (("damaged", outbox.damaged), ("refused", outbox.given_up)):
+                if count > self._told[why]:
+                    self._probe.record_lost(count - self._told[why], why)
+                    self._told[why] = count
             await asyncio.sleep(_MEASURE_S)
 
 
 def _entry(record: Record, topic: str) -> Entry:
-    return Entry(record.id, topic, wire.encode_record(record), record.utc)
+    # Not record.utc: the wall clock may be set while the record waits.
+    return Entry(record.id, topic, wire.encode_record(record), clock.steady(record.verdict.decided))
