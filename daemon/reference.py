@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from daemon.config import ENV_PREFIX, NAME_PATTERN, schema
+from daemon.config import ENV_PREFIX, MAX_BYTES, NAME_PATTERN, schema
 from daemon.supervise import LIVE_KEYS
 
 Node = dict[str, Any]
@@ -15,17 +15,27 @@ _INTRO = """\
 
 Every key of a configuration. [`config.yaml`](../../config.yaml) is an example of a real line, with the reasons.
 `linegate check FILE` names each mistake with its line; a key that is not on this page is one, and so is a key that
-stands twice. On a wrong configuration `linegate run` ends with exit code 78, and systemd does not try it again.
+stands twice. On a wrong configuration `linegate run` ends with exit code 78, and systemd does not try it again. Where
+the operating system refuses something now, it ends with 75, and systemd tries again: see [exit codes](commands.md).
 
+- **Values** are read by the core schema of YAML 1.2. Numbers are decimal: `0500` is 500, and `21:43` is no number.
+  **Text that looks like a number, `true`, `false` or `null` needs quotes**: `line: "12"`, `version: "5"`, a station
+  `"010":`. `on`, `off`, `yes` and `no` are text; they count as true or false only where a key takes nothing else.
+- **YAML** may use aliases, and `<<: *alias` to merge a mapping. Other tags, control characters, and a file that is not
+  UTF-8 or larger than {kib} KiB are refused.
 - **Names** (site, line, stations, cameras): 1 to 32 letters, digits, `-` and `_`, beginning with a letter or a digit.
   They become MQTT topic levels and labels of metrics.
 - **Paths**: a relative one starts from the folder of the configuration file; `~` is the home. A bare file name that
   systemd passes as a credential means that one.
 - **Environment**: `{prefix}A__B` overrides key `a.b`, for example `{prefix}MQTT__HOST=10.0.0.5`; the value is read as
   YAML. Names are taken in lower case, so a station or camera whose name has capitals or a `-` cannot be reached so.
+  Any other variable that begins with `{prefix}` is a mistake, except those that Kubernetes and Docker set for a service
+  whose name begins with linegate, such as `{prefix}PORT=tcp://10.0.0.7:9580` and `{prefix}SERVICE_HOST`. These are
+  ignored; the log names them at level `debug`.
 - **While it runs**: SIGHUP (`systemctl reload`) reads the file again and applies
   {live}.
-  Any other change is logged as waiting for a restart. A mistake leaves everything as it was.
+  Any other change is logged as waiting for a restart. A mistake, or a file that cannot be read, leaves everything as it
+  was, and the log says why.
 - **Editors** complete and check a file that begins with `# yaml-language-server: $schema=linegate.schema.json`
   (`linegate schema --out linegate.schema.json`).
 
@@ -40,7 +50,7 @@ def page() -> str:
     document = schema()
     defs: Node = document["$defs"]
     live = ", ".join(f"`{key}`" for key in LIVE_KEYS)
-    sections = [_INTRO.format(prefix=ENV_PREFIX, live=live), *_sections("", document, defs)]
+    sections = [_INTRO.format(prefix=ENV_PREFIX, live=live, kib=MAX_BYTES >> 10), *_sections("", document, defs)]
     return "\n".join(sections)
 
 

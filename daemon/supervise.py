@@ -22,7 +22,7 @@ from daemon.watchdog import Progress, Watchdog
 from dashboard.app import make_app
 from dashboard.serve import serve
 from inspection import clock
-from inspection.errors import ConfigError
+from inspection.errors import LinegateError
 from vision.worker import State
 
 LOG = logging.getLogger(__name__)
@@ -36,7 +36,10 @@ LIVE_KEYS = ("model.pass_below", "model.fail_above", "log.level", "log.format")
 
 
 def run(config: Config, *, reread: Callable[[], Config]) -> None:
-    """The daemon until SIGTERM or SIGINT. Raises ConfigError for what cannot be used."""
+    """The daemon until SIGTERM or SIGINT.
+
+    Raises ConfigError for what cannot be used, UnavailableError for what cannot be used now.
+    """
     with held(config.state_dir):
         asyncio.run(_main(config, reread))
 
@@ -66,8 +69,8 @@ class Supervisor:
     async def run(self, stop: asyncio.Event, reread: Callable[[], Config] | None) -> None:
         """Until `stop` is set; then open parts are answered, records flushed and children ended.
 
-        `reread` is called when `wants_reload` is set, and raises ConfigError for what cannot be used. A task that ends
-        by itself is a fault of ours: the whole daemon ends with it, and systemd starts anew.
+        `reread` is called in a thread when `wants_reload` is set, and raises a LinegateError for what cannot be used.
+        A task that ends by itself is a fault of ours: the whole daemon ends with it, and systemd starts anew.
         """
         daemon = self.daemon
         app = make_app(self.view, hosts=(daemon.config.http.host, *daemon.config.http.hosts))
@@ -161,18 +164,22 @@ class Supervisor:
             await self.wants_reload.wait()
             self.wants_reload.clear()
             self._notifier.reloading()
+            status = "the configuration was not read again: the old settings stay"
             try:
-                new = reread()
+                new = await asyncio.to_thread(reread)  # its folder may hang, and a large file takes seconds
                 rules = await promoter.retune(new)
-            except ConfigError as error:
-                LOG.error("the configuration was not read again: %s", error)  # noqa: TRY400 - no traceback wanted
+            except LinegateError as error:
+                LOG.error("%s: %s", status, error)  # noqa: TRY400 - no traceback wanted
+            except Exception:  # outermost frame: no file may end a running line
+                LOG.exception("%s: a fault of linegate", status)
             else:
+                status = "configuration read again"
                 logs.set_up(new.log.level, new.log.format)
                 LOG.info("configuration read again: pass_below %g, fail_above %g", rules.pass_below, rules.fail_above)
                 waiting = changed(self.daemon.config, new)
                 if waiting:
                     LOG.warning("these changes wait for a restart: %s", ", ".join(waiting))
-            self._notifier.ready("configuration read again")
+            self._notifier.ready(status)
 
     def _stages(self) -> dict[str, Callable[[], str]]:
         """What must move: free-running cameras give parts, open parts get verdicts, records reach disk and broker."""

@@ -6,6 +6,7 @@ system-wide CLOCK_MONOTONIC on Linux, so its values may be compared between our 
 """
 
 import time
+from datetime import UTC, datetime
 
 _BEGAN = time.time() - time.monotonic()
 
@@ -23,3 +24,8 @@ def utc() -> float:
 def steady(at: float | None = None) -> float:
     """UTC as the wall clock was when the process began, without its steps since; `at` is a monotonic time."""
     return _BEGAN + (monotonic() if at is None else at)
+
+
+def iso(utc_s: float) -> str:
+    """ISO 8601 in the zone of this machine, with its offset from UTC and milliseconds, for people."""
+    return datetime.fromtimestamp(utc_s, UTC).astimezone().isoformat(timespec="milliseconds")

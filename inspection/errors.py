@@ -1,5 +1,8 @@
 """What can go wrong, each with its facts as attributes."""
 
+import errno
+from dataclasses import dataclass
+
 from inspection.frame import Missed
 from inspection.verdict import Reason
 
@@ -8,15 +11,43 @@ class LinegateError(Exception):
     """The root of every error that linegate raises on purpose."""
 
 
-class ConfigError(LinegateError):
-    """The configuration is wrong: the process ends with exit code 78 (EX_CONFIG of sysexits.h).
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong in a configuration.
 
-    `where` is file:line where it is known; the message names the key and the remedy.
+    `where` is file:line or the name of a variable, `key` the setting; both are empty where they are not known.
     """
 
-    def __init__(self, message: str, where: str = "") -> None:
-        super().__init__(f"{where}: {message}" if where else message)
-        self.where = where
+    message: str
+    where: str = ""
+    key: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.key, self.message) if part)
+
+
+class ConfigError(LinegateError):
+    """The configuration is wrong, and only an edit mends it: exit code 78 (EX_CONFIG of sysexits.h).
+
+    `mistakes` has at least one entry; each message names the remedy.
+    """
+
+    def __init__(
+        self, message: str = "", where: str = "", *, key: str = "", mistakes: tuple[Mistake, ...] = ()
+    ) -> None:
+        self.mistakes = mistakes or (Mistake(message, where, key),)
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class UnavailableError(LinegateError):
+    """The operating system refuses what is needed now, and may grant it later: exit code 75 (EX_TEMPFAIL).
+
+    The unit starts the daemon again. `key` is the setting that names what is needed.
+    """
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(f"{key}: {message}" if key else message)
+        self.key = key
 
 
 class CameraError(LinegateError):
@@ -67,3 +98,21 @@ class NotScored(LinegateError):  # noqa: N818
 
 class StoreError(LinegateError):
     """A record could not be committed."""
+
+
+_PASSING = (
+    {errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH}
+    | {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
+    | {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EBUSY, errno.EINTR}
+)
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether the operating system may grant later what it refuses now, without an edit of the configuration."""
+    return error.errno in _PASSING
+
+
+def refused(message: str, error: OSError, key: str) -> ConfigError | UnavailableError:
+    """The error to raise for what the operating system refuses of the setting `key`."""
+    told = f"{message}: {error.strerror}"
+    return UnavailableError(told, key=key) if may_pass(error) else ConfigError(told, key=key)

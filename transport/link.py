@@ -9,6 +9,7 @@ from typing import Literal
 
 from inspection import clock
 from inspection.backoff import Backoff
+from inspection.errors import ConfigError
 from inspection.part import Trigger
 from inspection.probe import SILENT, Probe
 from inspection.verdict import Verdict
@@ -95,7 +96,7 @@ class StationLink:
             began = clock.monotonic()
             try:
                 await self._once()
-            except BrokerError as error:
+            except (BrokerError, ConfigError) as error:  # a password may be replaced while parts move
                 log.warning("%s: broker: %s", self._address.station, error)
             await asyncio.sleep(backoff.after(clock.monotonic() - began))
 

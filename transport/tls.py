@@ -44,5 +44,5 @@ def tls_context(tls: TlsConfig) -> ssl.SSLContext:
         if tls.cert is not None and tls.key is not None:
             context.load_cert_chain(tls.cert, tls.key, password="")
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"tls: {error}") from error
+        raise ConfigError(str(error), key="mqtt.tls") from error
     return context

@@ -1,7 +1,9 @@
 """From a file and the environment to settings."""
 
+import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,11 +11,14 @@ from pydantic import BaseModel, ValidationError
 
 from camera.opencv import OpencvConfig
 from daemon.config.environment import override
-from daemon.config.mistakes import explain
+from daemon.config.mistakes import explained, misread
+from daemon.config.places import Places
 from daemon.config.settings import Config
-from daemon.config.text import parse
-from inspection.errors import ConfigError
+from daemon.config.text import MAX_BYTES, Where, decode, dotted, parse
+from inspection.errors import ConfigError, Mistake, UnavailableError, may_pass
+from inspection.whole import read_file, what_is
 
+MAX_MISTAKES = 50
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -22,42 +27,88 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
 
     A bare file name that the service manager passes as a credential means that one ($CREDENTIALS_DIRECTORY).
     A variable LINEGATE_A__B overrides key a.b. Raises ConfigError naming every mistake with file:line, key and
-    what is allowed.
+    what is allowed, and UnavailableError where the file cannot be read now.
     """
     try:
-        text = path.read_bytes()
+        raw = read_file(path, MAX_BYTES)
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", str(path)) from error
-    data, lines = parse(text, path)
-    overridden = override(data, environ)
+        if may_pass(error):
+            raise UnavailableError(f"{path}: cannot be read: {error.strerror}") from error
+        remedy = "; `linegate init` writes one, and `linegate demo` needs none" if error.errno == errno.ENOENT else ""
+        raise ConfigError(f"cannot be read: {error.strerror}{remedy}", str(path)) from error
+    return read(raw, path, environ)
+
+
+def read(raw: bytes, path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """As `load`, of what is to stand in `path` or stands there. Raises ConfigError."""
+
+    def at(line: int) -> str:
+        return f"{path}:{line}"
+
+    document = parse(decode(raw, at), at)
+    data = document.value
+    if not isinstance(data, dict):
+        raise ConfigError("holds no settings; it must be a mapping that starts with `site:`", at(1))
+    places = Places(at, document, override(data, environ))
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(explain(error, path, lines, overridden)) from error
+        raise ConfigError(mistakes=_first(explained(error, places))) from error
     credentials = environ.get("CREDENTIALS_DIRECTORY")
-    return _anchored(config, path.resolve().parent, Path(credentials) if credentials else None)
+    anchor = _Anchor(Path(os.path.realpath(path)).parent, Path(credentials) if credentials else None, places)
+    anchored = anchor.model(config, ())
+    mistakes = [*misread(config, data, places), *anchor.mistakes]
+    if mistakes:
+        raise ConfigError(mistakes=_first(mistakes))
+    return anchored
 
 
-def _anchored(model: M, base: Path, credentials: Path | None) -> M:
-    """The same settings with every relative path taken from `base`, but a credential's from `credentials`."""
+def _first(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:
+    """As many as somebody reads."""
+    listed = list(mistakes)
+    rest = len(listed) - MAX_MISTAKES
+    more = [Mistake(f"and {rest} more mistakes; mend these first")] if rest > 0 else []
+    return (*listed[:MAX_MISTAKES], *more)
 
-    def anchor(value: Any) -> Any:
+
+@dataclass(frozen=True, slots=True)
+class _Anchor:
+    """Takes every relative path from `base`, but a credential's from `credentials`."""
+
+    base: Path
+    credentials: Path | None
+    places: Places
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def model(self, model: M, where: Where) -> M:
+        changed = {name: self._value(getattr(model, name), (*where, name)) for name in type(model).model_fields}
+        if isinstance(model, OpencvConfig) and model.source_type == "file":
+            # A file among the things that OpenCV opens by one string.
+            changed["source"] = str(self.base / self._expanded(Path(model.source), (*where, "source")))
+        return model.model_copy(update=changed)
+
+    def _value(self, value: Any, where: Where) -> Any:
         match value:
             case Path():
-                passed = credentials is not None and len(value.parts) == 1 and (credentials / value).is_file()
-                return (credentials if credentials and passed else base) / value.expanduser()
-            case OpencvConfig(source_type="file"):
-                # A file among the things that OpenCV opens by one string.
-                source = str(base / Path(value.source).expanduser())
-                return _anchored(value, base, credentials).model_copy(update={"source": source})
+                return self._path(value, where)
             case BaseModel():
-                return _anchored(value, base, credentials)
+                return self.model(value, where)
             case dict():
-                return {key: anchor(inner) for key, inner in value.items()}
+                return {key: self._value(inner, (*where, key)) for key, inner in value.items()}
             case tuple():
-                return tuple(anchor(inner) for inner in value)
+                return tuple(self._value(inner, (*where, index)) for index, inner in enumerate(value))
             case _:
                 return value
 
-    changed = {name: anchor(getattr(model, name)) for name in type(model).model_fields}
-    return model.model_copy(update=changed)
+    def _path(self, path: Path, where: Where) -> Path:
+        if self.credentials is not None and len(path.parts) == 1 and what_is(self.credentials / path) == "file":
+            return self.credentials / path
+        return self.base / self._expanded(path, where)
+
+    def _expanded(self, path: Path, where: Where) -> Path:
+        try:
+            return path.expanduser()
+        except RuntimeError:
+            told = f"is {path}, and no such user has a home here; write the whole path"
+            self.mistakes.append(Mistake(told, self.places.of(where), dotted(where)))
+            return path

@@ -7,9 +7,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inspection.errors import ConfigError
+from inspection.whole import read_file, what_is
 from transport.tls import TlsConfig
 
 LONGEST_WAIT_S = 15.0  # between two attempts to reach a broker
+_MAX_PASSWORD = 65535  # bytes: MQTT can carry no longer one
 
 
 class BrokerConfig(BaseModel):
@@ -46,9 +48,11 @@ class BrokerConfig(BaseModel):
 def read_password(path: Path) -> str:
     """The password in a file, without its line end. Raises ConfigError."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and len(path.parts) == 1 and (Path(directory) / path).is_file():
+    if directory and len(path.parts) == 1 and what_is(Path(directory) / path) == "file":
         path = Path(directory) / path
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"password_file {path}: {type(error).__name__}") from error
+        return read_file(path, _MAX_PASSWORD).decode().rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", key="mqtt.password_file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text; write the password as such", key="mqtt.password_file") from error
