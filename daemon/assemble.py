@@ -1,5 +1,6 @@
 """The only constructor: from a configuration to a daemon whose parts know each other."""
 
+import errno
 import secrets
 import socket
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from daemon.shadow import Shadow
 from daemon.station import Station, StationSettings
 from daemon.tally import Tally
 from dashboard.serve import bind
-from inspection.errors import ConfigError
+from inspection.errors import ConfigError, UnavailableError
 from inspection.frame import Crops, Missed
 from inspection.part import Trigger
 from inspection.probe import Probe
@@ -114,7 +115,7 @@ def open_model(
 def assemble(config: Config, *, page: socket.socket | None = None, make_model: MakeModel = open_model) -> Daemon:
     """Construct the daemon; the caller holds the state directory. `page` is a bound socket, if there is one yet.
 
-    Raises ConfigError for what the configuration names and is not usable.
+    Raises ConfigError for what the configuration names and is not usable, UnavailableError for what is not now.
     """
     origin = at_start(config)
     session = secrets.token_hex(4)
@@ -156,8 +157,14 @@ def _bound(config: Config) -> socket.socket:
     host, port = config.http.host, config.http.port
     try:
         return bind(host, port)
+    except ValueError as error:  # a name that no host can have
+        raise ConfigError(f"{host!r} is no address or name of a host", key="http.host") from error
     except OSError as error:
-        raise ConfigError(f"http.port: {host}:{port} cannot be used: {error.strerror}; choose another") from error
+        told = f"{host}:{port} cannot be used: {error.strerror}"
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EAFNOSUPPORT, errno.EINVAL):
+            raise ConfigError(f"{told}; choose another", key="http.port") from error
+        # The address comes with its interface, the name with its name server, the port when its holder ends.
+        raise UnavailableError(f"{told}; free it, or choose another", key="http.port") from error
 
 
 @dataclass(frozen=True, slots=True)

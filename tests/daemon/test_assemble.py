@@ -1,7 +1,9 @@
 """What a daemon is made of follows its configuration."""
 
 import asyncio
+import errno
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.assemble import assemble
 from daemon.config import Config, load
+from dashboard.serve import bind
+from inspection.errors import ConfigError, LinegateError, UnavailableError
 from transport.broker import EmbeddedBroker
 
 BUNDLE = Path(__file__).parents[2] / "models" / "bsdata"
@@ -43,6 +47,44 @@ async def test_each_station_counts_against_the_deadline_that_its_parts_usually_h
     assert deadlines == {"asked": 0.33, "free": 0.77}
     edges = {s.labels["le"] for s in samples if s.name == "linegate_stage_seconds_bucket"}
     assert {"0.33", "0.77"} <= edges
+
+
+@pytest.mark.parametrize(
+    ("host", "error", "told"),
+    [
+        ("192.0.2.1", UnavailableError, "Cannot assign requested address"),
+        ("127.0.0.1", UnavailableError, "Address already in use"),
+        ("\N{LATIN SMALL LETTER U WITH DIAERESIS}" * 70, ConfigError, "is no address or name of a host"),
+    ],
+)
+async def test_an_address_that_may_come_is_tried_again_and_one_that_cannot_is_a_mistake(
+    host: str, error: type[LinegateError], told: str, tmp_path: Path
+) -> None:
+    config = configured(tmp_path, {"press": {"mode": "triggered", "cameras": {"top": {"kind": "simulated"}}}})
+    with bind("127.0.0.1", 0) as taken:
+        http = config.http.model_copy(update={"host": host, "port": taken.getsockname()[1]})
+        with pytest.raises(error, match=rf"^http\.(host|port): .*{told}"):
+            assemble(config.model_copy(update={"http": http}))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), UnavailableError),
+        (OSError(errno.EACCES, "Permission denied"), ConfigError),
+        (OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol"), ConfigError),
+    ],
+)
+async def test_a_name_that_is_not_known_yet_is_tried_again_and_a_forbidden_port_is_a_mistake(
+    refusal: OSError, error: type[LinegateError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise refusal
+
+    monkeypatch.setattr("daemon.assemble.bind", refuse)
+    config = configured(tmp_path, {"press": {"mode": "triggered", "cameras": {"top": {"kind": "simulated"}}}})
+    with pytest.raises(error, match=r"^http.port: .*cannot be used"):
+        assemble(config)
 
 
 async def test_two_daemons_of_a_line_do_not_take_each_others_connections(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.cli import EX_CONFIG
+from daemon.cli import EX_CONFIG, EX_TEMPFAIL
 from daemon.config import load
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,14 @@ def test_a_wrong_configuration_is_not_tried_again_and_all_else_is_for_ever() -> 
     assert unit["StartLimitIntervalSec"] == ["0"]
     assert unit["Type"] == ["notify"]
     assert int(unit["WatchdogSec"][0]) > 0
+
+
+def test_what_the_system_refuses_now_is_tried_again_and_the_network_is_waited_for() -> None:
+    unit = settings()
+    assert str(EX_TEMPFAIL) not in unit["RestartPreventExitStatus"]
+    assert "SuccessExitStatus" not in unit
+    assert unit["Wants"] == ["network-online.target"]
+    assert {"network-online.target", "remote-fs.target"} <= set(unit["After"][0].split())
 
 
 def test_the_user_and_the_folders_are_made_on_an_empty_system(tmp_path: Path) -> None:
