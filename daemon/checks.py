@@ -1,22 +1,18 @@
 """What a configuration names must be there and readable before a line depends on it."""
 
-import os
-from importlib.util import find_spec
 from pathlib import Path
-from typing import assert_never
 
 from camera.folder import FolderConfig
-from camera.genicam import GenicamConfig
-from camera.opencv import OpencvConfig
-from camera.simulated import SimulatedConfig
+from daemon import lock
 from daemon.config import Config
-from inspection.errors import BundleError, ConfigError
+from inspection.errors import BundleError, ConfigError, refused
+from inspection.whole import open_file
+from transport.mqtt.config import read_password
+from transport.tls import tls_context
 from vision.backends.choose import not_installed
 from vision.bundle import Bundle, Thresholds, load_bundle
 from vision.golden import misjudged, refusal
 from vision.signature import PublicKey, parse_key, read_key
-
-_DOWN = ", so that camera will be down"
 
 
 def inspect(config: Config) -> Bundle:
@@ -27,7 +23,7 @@ def inspect(config: Config) -> Bundle:
     try:
         bundle = usable(config, config.model.bundle)
     except BundleError as error:
-        raise ConfigError(f"model.bundle: {error}") from error
+        raise ConfigError(str(error), key="model.bundle") from error
     golden_gate(bundle, thresholds(config, bundle))
     surroundings(config)
     return bundle
@@ -57,19 +53,22 @@ def fitting(config: Config, bundle: Bundle) -> Bundle:
 
 
 def surroundings(config: Config) -> None:
-    """That what `config` names beside the model is there. Raises ConfigError."""
+    """That what `config` names beside the model is there. Raises ConfigError or UnavailableError."""
     package = not_installed(config.model.backend)
     if package:
-        raise ConfigError(f"model.backend: {config.model.backend} needs {package}, which is not installed")
+        raise ConfigError(f"{config.model.backend} needs {package}, which is not installed", key="model.backend")
     for station, settings in config.stations.items():
         for camera, kind in settings.cameras.items():
             if isinstance(kind, FolderConfig):
-                _readable(kind.path, f"stations.{station}.cameras.{camera}.path")
-    _readable(config.model.library, "model.library")
+                _readable(kind.path, f"stations.{station}.cameras.{camera}.path", folder=True)
+    _readable(config.model.library, "model.library", folder=True)
     _readable(config.mqtt.password_file, "mqtt.password_file")
+    if config.mqtt.password_file is not None:
+        read_password(config.mqtt.password_file)
     if config.mqtt.tls:
         for key in ("ca", "cert", "key"):
             _readable(getattr(config.mqtt.tls, key), f"mqtt.tls.{key}")
+        tls_context(config.mqtt.tls)
 
 
 def public_key(config: Config) -> PublicKey | None:
@@ -84,30 +83,7 @@ def public_key(config: Config) -> PublicKey | None:
             case _:
                 return parse_key(given, "the line")
     except BundleError as error:
-        raise ConfigError(f"model.public_key: {error}") from error
-
-
-def lacking(config: Config) -> list[str]:
-    """What is not on this machine and does not fail the start, and what will be missing for it."""
-    told = _not_archived(config)
-    for station, settings in config.stations.items():
-        for camera, kind in settings.cameras.items():
-            key = f"stations.{station}.cameras.{camera}"
-            match kind:
-                case GenicamConfig():
-                    told += [f"{key}.cti: there is no {path}{_DOWN}" for path in kind.cti if not path.is_file()]
-                    if find_spec("harvesters") is None:
-                        told.append(f"{key}.kind: genicam needs harvesters: pip install 'linegate[genicam]'{_DOWN}")
-                case OpencvConfig():
-                    if kind.password_file and not kind.password_file.is_file():
-                        told.append(f"{key}.password_file: there is no {kind.password_file}{_DOWN}")
-                    if kind.source_type == "file" and not Path(kind.source).is_file():
-                        told.append(f"{key}.source: there is no file {kind.source}{_DOWN}")
-                case FolderConfig() | SimulatedConfig():
-                    pass
-                case _:
-                    assert_never(kind)
-    return told
+        raise ConfigError(str(error), key="model.public_key") from error
 
 
 def thresholds(config: Config, bundle: Bundle) -> Thresholds:
@@ -130,26 +106,20 @@ def golden_gate(bundle: Bundle, rules: Thresholds) -> None:
         raise ConfigError(f"model.pass_below, model.fail_above: {refusal(wrong, rules)}")
 
 
-def _not_archived(config: Config) -> list[str]:
-    """No verdict or record waits for the archive, and so does not the start."""
-    archive = config.records.archive
-    if archive is None or archive.outcomes == "none":
-        return []
-    there = archive.folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return []
-    return [f"records.archive.folder: {there} is no folder that this user can write to: no picture will be kept"]
+def state_dir(config: Config) -> str:
+    """Who holds the state directory now; empty where nobody does. Raises what the daemon would at its start."""
+    holder = lock.probe(config.state_dir)
+    return f"{lock.KEY}: {lock.in_use(config.state_dir, holder)}" if holder else ""
 
 
-def _readable(path: Path | None, key: str) -> None:
+def _readable(path: Path | None, key: str, *, folder: bool = False) -> None:
+    """That the file is there and can be read; where `folder`, a folder will do. Never waits for a pipe."""
     if path is None:
         return
     try:
-        if path.is_dir():
+        if folder and path.is_dir():
             next(path.iterdir(), None)
         else:
-            path.open("rb").close()
+            open_file(path).close()
     except OSError as error:
-        raise ConfigError(f"{key}: {path} cannot be read: {error.strerror}") from error
+        raise refused(f"{path} cannot be read", error, key) from error

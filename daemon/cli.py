@@ -1,8 +1,12 @@
 """`linegate COMMAND`: one file in daemon/commands for each."""
 
 import argparse
+import io
+import json
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
+from typing import Any
 
 from daemon.commands import (
     cameras,
@@ -12,6 +16,7 @@ from daemon.commands import (
     evaluate,
     explain,
     export,
+    init,
     plc,
     promote,
     relearn,
@@ -25,12 +30,14 @@ from daemon.commands import (
     thresholds,
     train,
 )
-from inspection.errors import ConfigError, LinegateError
+from inspection.errors import ConfigError, LinegateError, Mistake, UnavailableError
 
 EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
+EX_TEMPFAIL = 75  # and on this it does
 COMMANDS = (
     run,
     check,
+    init,
     schema,
     demo,
     plc,
@@ -56,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="linegate",
         description="Camera line inspection: every trigger ends in exactly one verdict before its deadline.",
-        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 75 not possible now, 78 wrong configuration.",
     )
     top.add_argument("--version", action="version", version=f"linegate {version('linegate')}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -67,21 +74,43 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """The console script. A LinegateError becomes one line on standard error, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     args = parser().parse_args(argv)
     try:
         code: int = args.run(args)
-    except ConfigError as error:
-        print(f"linegate: {error}", file=sys.stderr)
-        return EX_CONFIG
     except LinegateError as error:
         print(f"linegate: {error}", file=sys.stderr)
-        return 1
+        code = exit_code(error)
+        if getattr(args, "json", False):
+            print(json.dumps(_as_json(error, code)))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us has gone; the interpreter would complain about the flush
         return 1
     return code
+
+
+def exit_code(error: LinegateError) -> int:
+    match error:
+        case ConfigError():
+            return EX_CONFIG
+        case UnavailableError():
+            return EX_TEMPFAIL
+        case _:
+            return 1
+
+
+def _as_json(error: LinegateError, code: int) -> dict[str, Any]:
+    match error:
+        case ConfigError():
+            mistakes = error.mistakes
+        case UnavailableError():
+            mistakes = (Mistake(str(error), key=error.key),)
+        case _:
+            mistakes = (Mistake(str(error)),)
+    return {"exit_code": code, "errors": [asdict(mistake) for mistake in mistakes]}
 
 
 if __name__ == "__main__":

@@ -29,23 +29,26 @@ def printable(text: str) -> str:
 
 
 class HumanFormatter(logging.Formatter):
-    """`12:00:00.123 INFO    station: text`; a traceback follows on lines of its own."""
+    """`2026-12-01T12:00:00.123+01:00 INFO    station: text`; a traceback follows on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        at = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
         text = printable(redact(record.getMessage()))
-        line = f"{at}.{int(record.msecs):03d} {record.levelname:<7} {record.name}: {text}"
+        line = f"{clock.iso(record.created)} {record.levelname:<7} {record.name}: {text}"
         if record.exc_info:
             line += "\n" + redact(self.formatException(record.exc_info))
         return line
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: t (UTC seconds), level, logger, message, error, and the call's `extra` fields."""
+    """One object a line: t, time, level, logger, message, error, and the call's `extra` fields.
+
+    `t` is in seconds since 1970 UTC; `time` says the same in the zone of the machine, with its offset.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         told: dict[str, Any] = {
-            "t": round(clock.utc(), 3),
+            "t": round(record.created, 3),
+            "time": clock.iso(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": redact(record.getMessage()),

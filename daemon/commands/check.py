@@ -11,7 +11,8 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
         "check",
         help="validate a configuration and what it names",
         description="Validate a configuration and the bundle, pictures and secrets that it names, without a "
-        "camera, a broker or a network being touched. Exit code 78 where something is wrong.",
+        "camera, a broker or a network being touched. Exit code 78 where something is wrong, 75 where the operating "
+        "system refuses something now.",
     )
     command.add_argument("config", type=Path, nargs="?", default=Path("config.yaml"), help="default: config.yaml")
     command.add_argument("--json", action="store_true", help="print one JSON object")
@@ -19,13 +20,17 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from daemon.checks import inspect, lacking  # noqa: PLC0415 - `linegate --help` stays quick
+    from daemon.checks import inspect, state_dir  # noqa: PLC0415 - `linegate --help` stays quick
     from daemon.config import load  # noqa: PLC0415
+    from daemon.lacking import lacking, unwise  # noqa: PLC0415
 
     config = load(args.config)
     bundle = inspect(config)
+    holder = state_dir(config)
     cameras = sum(len(station.cameras) for station in config.stations.values())
-    missing = lacking(config)
+    missing, warnings = lacking(config), unwise(config)
+    if holder:
+        warnings.append(f"{holder}: until that one ends, `linegate run` with this configuration ends with exit code 75")
     told = {
         "config": str(args.config),
         "hash": config.hash,
@@ -34,6 +39,7 @@ def main(args: argparse.Namespace) -> int:
         "model": bundle.model_id,
         "signed": bundle.signed,
         "lacking": missing,
+        "warnings": warnings,
     }
     if args.json:
         print(json.dumps(told))
@@ -43,4 +49,6 @@ def main(args: argparse.Namespace) -> int:
             print(f"  the model's signature is good: {bundle.signed}")
         for thing in missing:
             print(f"  not on this machine: {thing}")
+        for warning in warnings:
+            print(f"  warning: {warning}")
     return 0

@@ -1,8 +1,12 @@
 """`linegate run`: the daemon."""
 
 import argparse
+import logging
+import os
 from pathlib import Path
 from typing import Any
+
+LOG = logging.getLogger(__name__)
 
 
 def register(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -19,9 +23,19 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
 def main(args: argparse.Namespace) -> int:
     from daemon import logs  # noqa: PLC0415 - `linegate --help` stays quick
     from daemon.config import load  # noqa: PLC0415
+    from daemon.config.environment import ignored  # noqa: PLC0415
+    from daemon.lacking import is_example  # noqa: PLC0415
     from daemon.supervise import run  # noqa: PLC0415
 
     config = load(args.config)
     logs.set_up(config.log.level, config.log.format)
+    for name in ignored(os.environ):
+        LOG.debug("%s is no setting of linegate: it tells of a network service, and is ignored", name)
+    if is_example(config):
+        LOG.warning(
+            "%s is the example of a real line: its cameras do not exist, and their parts get NO_VERDICT. "
+            "`linegate demo` runs a line on pictures; `linegate init` writes a configuration for your own camera",
+            args.config,
+        )
     run(config, reread=lambda: load(args.config))
     return 0

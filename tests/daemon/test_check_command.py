@@ -1,6 +1,8 @@
 """`linegate check` finds what would stop a station, or a camera of it, before the line does."""
 
 import importlib.util
+import json
+import os
 import shutil
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -11,6 +13,7 @@ import yaml
 
 from daemon.cli import EX_CONFIG, main
 from tests.vision.signer import Signer
+from daemon.lock import held
 
 BUNDLE = Path(__file__).parents[2] / "models" / "bsdata"
 
@@ -32,7 +35,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         return None if name in lacking else found(name, package)
 
     monkeypatch.setattr(importlib.util, "find_spec", find)
-    monkeypatch.setattr("daemon.checks.find_spec", find)
+    monkeypatch.setattr("daemon.lacking.find_spec", find)
     return lacking
 
 
@@ -106,6 +109,134 @@ def test_an_archive_that_cannot_be_written_is_told_and_does_not_keep_the_line_fr
     told_of = f"records.archive.folder: {tmp_path / 'notes.txt'} is no folder that this user can write to"
     assert (told_of in told) == said
     assert not (tmp_path / "state" / "archive").exists(), "a check writes nothing"
+
+
+def test_a_device_that_is_not_there_is_told_with_its_camera(
+    tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "video").touch()
+    settings["stations"]["press"]["cameras"] = {
+        "left": {"kind": "opencv", "source": 97},
+        "right": {"kind": "opencv", "source": "/dev/video98"},
+        "below": {"kind": "opencv", "source": "/dev/null"},
+    }
+    code, told = check(tmp_path, settings, capsys)
+
+    assert code == 0
+    assert "press.cameras.left.source: there is no device /dev/video97" in told
+    assert "press.cameras.right.source: there is no device /dev/video98" in told
+    assert "press.cameras.below" not in told
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://admin:hunter2@10.0.0.9:554/stream",
+        "rtsp://10.0.0.9/user=admin&password=hunter2&channel=1",
+        "rtsp://10.0.0.9/live?pwd=hunter2",
+        "rtspsrc location=rtsp://admin:hunter2@10.0.0.9/1 ! decodebin ! videoconvert ! appsink",
+        "rtspsrc location=rtsp://10.0.0.9/1 user-id=admin user-pw=hunter2 ! decodebin ! appsink",
+    ],
+)
+def test_a_password_in_the_source_is_warned_of_and_not_repeated(
+    tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    settings["stations"]["press"]["cameras"] = {"top": {"kind": "opencv", "source": source}}
+    code, told = check(tmp_path, settings, capsys)
+
+    assert code == 0
+    assert "warning: stations.press.cameras.top.source: holds a password" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("source", ["rtsp://10.0.0.9:554/stream", "rtsp://10.0.0.9/a@b", "0"])
+def test_a_source_without_a_password_is_not_warned_of(
+    tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str], source: str
+) -> None:
+    settings["stations"]["press"]["cameras"] = {"top": {"kind": "opencv", "source": source}}
+
+    assert "password" not in check(tmp_path, settings, capsys)[1]
+
+
+def test_a_state_directory_that_the_daemon_would_refuse_is_wrong(
+    tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state").touch()
+
+    code, told = check(tmp_path, settings, capsys)
+
+    assert (code, f"state_dir: {tmp_path}/state cannot be used" in told) == (EX_CONFIG, True)
+
+
+def test_a_state_directory_in_use_is_told_and_is_not_wrong(
+    tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held(tmp_path / "state"):
+        code, told = check(tmp_path, settings, capsys)
+
+    assert code == 0
+    assert f"warning: state_dir: {tmp_path}/state is in use by another linegate" in told
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "not text", "too large"])
+def test_a_password_file_that_holds_no_password_is_wrong(
+    kind: str, tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "secret"
+    match kind:
+        case "folder":
+            secret.mkdir()
+        case "pipe":
+            os.mkfifo(secret)
+        case "not text":
+            secret.write_bytes(b"\xff")
+        case _:
+            secret.write_bytes(b"x" * 100_000)
+    settings["mqtt"] = {"username": "u", "password_file": "secret"}
+
+    code, told = check(tmp_path, settings, capsys)
+
+    assert (code, f"mqtt.password_file: {secret}" in told) == (EX_CONFIG, True)
+
+
+def test_certificates_that_are_none_are_wrong(
+    tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    settings["mqtt"] = {"tls": {"ca": "ca.pem"}}
+
+    code, told = check(tmp_path, settings, capsys)
+
+    assert (code, "mqtt.tls" in told) == (EX_CONFIG, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [({"site": 7}, "site"), ({"model": {"bundle": "nowhere"}}, "model.bundle"), ({"state_dir": "secret"}, "state_dir")],
+)
+def test_errors_are_one_json_object_where_that_is_asked_for(
+    change: dict[str, Any], key: str, tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").touch()
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(settings | change))
+
+    assert main(["check", str(path), "--json"]) == EX_CONFIG
+
+    told = capsys.readouterr()
+    said = json.loads(told.out)
+    assert (said["exit_code"], [error["key"] for error in said["errors"]]) == (EX_CONFIG, [key])
+    assert f"{key}: {said['errors'][0]['message']}" in told.err
+
+
+def test_an_error_of_any_command_is_json_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["promote", str(tmp_path), "--config", str(tmp_path / "none.yaml"), "--json"]) == EX_CONFIG
+    said = json.loads(capsys.readouterr().out)
+    assert said["errors"][0]["where"] == f"{tmp_path}/none.yaml"
+    assert main(["explain", str(tmp_path / "m"), str(tmp_path / "x.png"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 1
 
 
 @pytest.fixture

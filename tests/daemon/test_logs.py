@@ -3,7 +3,10 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
+
+import pytest
 
 from daemon.logs import HumanFormatter, JsonFormatter
 
@@ -39,6 +42,20 @@ def test_json_lines_carry_the_extra_fields() -> None:
     told = json.loads(JsonFormatter().format(record("verdict", station="press", seq=3)))
 
     assert (told["message"], told["station"], told["seq"], told["level"]) == ("verdict", "press", 3, "info")
+
+
+@pytest.mark.parametrize(("zone", "shown"), [("UTC", "12:00:00.123+00:00"), ("CET-1", "13:00:00.123+01:00")])
+def test_the_time_of_a_line_carries_its_zone(zone: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    made = record("verdict", created=1_796_126_400.123)
+    try:
+        told = json.loads(JsonFormatter().format(made))
+        assert HumanFormatter().format(made).startswith(f"2026-12-01T{shown} INFO ")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert (told["t"], told["time"]) == (1_796_126_400.123, f"2026-12-01T{shown}")
 
 
 TELLER = """

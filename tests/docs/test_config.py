@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from camera.settings import CameraSettings
 from daemon.cli import EX_CONFIG, main
 from daemon.config import Config, load
+from daemon.lacking import is_example
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config.yaml"
@@ -81,6 +82,14 @@ def test_the_example_is_found_good_and_what_this_machine_lacks_is_named(capsys: 
     told = capsys.readouterr().out
     assert "good. 2 stations, 2 cameras" in told
     assert "stations.press.cameras.top.cti: there is no /opt/vendor/lib/producer.cti" in told
+
+
+def test_the_example_s_cameras_are_known_to_be_invented(tmp_path: Path) -> None:
+    assert is_example(load(EXAMPLE, {}))
+    mine = tmp_path / "config.yaml"
+    mine.write_text(EXAMPLE.read_text().replace("rtsp://192.168.10.21", "rtsp://10.0.0.9"))
+    assert not is_example(load(mine, {}))
+    assert not is_example(load(INSTALLED, {}))
 
 
 def test_every_setting_that_is_commented_out_exists_and_shows_its_default(tmp_path: Path) -> None:

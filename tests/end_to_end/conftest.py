@@ -84,6 +84,11 @@ class Line:
     def _log(self) -> Path:
         return self.folder / "log"
 
+    @property
+    def told(self) -> str:
+        """The log so far."""
+        return self._log.read_text()
+
     def ready(self) -> bool:
         return self.get("/readyz")[0] == 200
 

@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -151,14 +153,56 @@ def test_sighup_with_thresholds_that_misjudge_golden_parts_changes_nothing(line:
     assert "golden parts would be judged wrongly with pass_below 0.9" in line.log
 
 
-def test_sighup_with_a_mistake_changes_nothing(line: Line) -> None:
-    line.start()
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
-    line.config.write_text("site: [")
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+
+
+MISTAKES: dict[str, Callable[[Path], object]] = {
+    "is not YAML": lambda path: path.write_text("site: ["),
+    "carries the tag": lambda path: path.write_text("site: demo\nx: !!timestamp foo\n"),
+    "is tagged !!bool": lambda path: path.write_text("site: demo\nx: !!bool maybe\n"),
+    "is tagged !!int": lambda path: path.write_text("site: demo\nport: !!int ''\n"),
+    "no such user has a home": lambda path: path.write_text(path.read_text().replace('"/', '"~nobody-here/')),
+    "is larger than": _sparse,
+    "it is a device or a pipe": _pipe,
+    "No such file": lambda path: path.unlink(),
+}
+
+
+def test_sighup_with_a_mistake_changes_nothing_and_is_told(line: Line) -> None:
+    line.start()
     assert line.process is not None
-    line.process.send_signal(signal.SIGHUP)
+
+    for told, make in MISTAKES.items():
+        path = line.config
+        make(path)
+        line.process.send_signal(signal.SIGHUP)
+        until(lambda told=told: told in line.told, f"the log says {told}")  # type: ignore[misc]
+        path.unlink(missing_ok=True)
 
     assert line.played(20, 20)["pass"] > 0
+    assert line.stop() == 0
+    assert line.log.count("was not read again: the old settings stay") == len(MISTAKES)
+
+
+def test_what_the_operating_system_refuses_now_is_told_by_its_own_exit_code(line: Line) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", line.page))
+        holder.listen()
+        ended = subprocess.run(
+            [*LINEGATE, "run", str(line.config)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert ended.returncode == 75
+    assert f"http.port: 127.0.0.1:{line.page} cannot be used: Address already in use" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+    line.start()
 
 
 def test_two_daemons_do_not_share_a_state_directory(line: Line) -> None:
@@ -168,7 +212,7 @@ def test_two_daemons_do_not_share_a_state_directory(line: Line) -> None:
         [*LINEGATE, "run", str(line.config)], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
-    assert second.returncode == 78
+    assert second.returncode == 75
     assert "in use by another linegate" in second.stderr
     assert line.ready()
 
