@@ -157,7 +157,7 @@ def _bound(config: Config) -> socket.socket:
     host, port = config.http.host, config.http.port
     try:
         return bind(host, port)
-    except ValueError as error:  # a name that no host can have
+    except (TypeError, ValueError) as error:  # a name that no host can have
         raise ConfigError(f"{host!r} is no address or name of a host", key="http.host") from error
     except OSError as error:
         told = f"{host}:{port} cannot be used: {error.strerror}"

@@ -27,7 +27,7 @@ def bind(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _STUCK_MS)
         sock.bind((host, port))
         sock.listen(MAX_CONNECTIONS)
-    except (OSError, ValueError):  # a ValueError: a name that no host can have
+    except (OSError, TypeError, ValueError):  # the latter two: a name that no host can have
         sock.close()
         raise
     return sock

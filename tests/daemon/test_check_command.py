@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from daemon.cli import EX_CONFIG, main
-from tests.vision.signer import Signer
 from daemon.lock import held
+from tests.vision.signer import Signer
 
 BUNDLE = Path(__file__).parents[2] / "models" / "bsdata"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from inspection import clock
 from inspection.backoff import Backoff
-from inspection.errors import StoreError
+from inspection.errors import ConfigError, StoreError
 from inspection.probe import Probe
 from inspection.repeats import RepeatedTrouble
 from transport.mqtt.config import LONGEST_WAIT_S
@@ -64,7 +64,7 @@ class Sender:
                 self._probe.broker_connected("records", True)
                 while True:
                     await self._send_some(delivery)
-            except BrokerError as error:
+            except (BrokerError, ConfigError) as error:  # a password may be replaced while parts move
                 self._broker_trouble.occurred(str(error))
                 self._lost(delivery)
             finally:
