@@ -31,6 +31,7 @@ from bench.rig.line import Daemon, Plc, cpu_seconds, means, mosquitto  # noqa: E
 from bench.rig.rivals import BATCH, apart, bare, rate, singles, usual  # noqa: E402
 from transport.broker import EmbeddedBroker  # noqa: E402
 from vision.bundle import load_bundle  # noqa: E402
+from vision.content import with_content_hash  # noqa: E402
 
 BUNDLE = ROOT / "models" / "bsdata"
 FRAMES = 16
@@ -112,7 +113,7 @@ def centre_cropping(folder: Path) -> Path:
     shutil.copytree(BUNDLE, bundle)
     said = json.loads((bundle / "bundle.json").read_text())
     said["recipe"]["geometry"] = "center_crop"
-    (bundle / "bundle.json").write_text(json.dumps(said))
+    (bundle / "bundle.json").write_text(json.dumps(with_content_hash(said)))
     return bundle
 
 

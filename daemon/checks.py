@@ -11,7 +11,7 @@ from transport.mqtt.config import read_password
 from transport.tls import tls_context
 from vision.backends.choose import not_installed
 from vision.bundle import Bundle, Thresholds, load_bundle
-from vision.golden import misjudged, refusal
+from vision.golden import misjudged, refusal, weakness
 from vision.signature import PublicKey, parse_key, read_key
 
 
@@ -100,10 +100,27 @@ def thresholds(config: Config, bundle: Bundle) -> Thresholds:
 
 
 def golden_gate(bundle: Bundle, rules: Thresholds) -> None:
-    """That the golden parts' reference scores give the expected verdicts by these thresholds. Raises ConfigError."""
+    """That the golden parts can gate, and their reference scores give the expected verdicts by these thresholds.
+
+    Raises ConfigError.
+    """
+    weak = weakness(bundle)
+    if weak:
+        raise ConfigError(f"{bundle.path}: {weak}")
     wrong = misjudged(bundle, rules)
     if wrong:
-        raise ConfigError(f"model.pass_below, model.fail_above: {refusal(wrong, rules)}")
+        where = bundle.path if rules == bundle.thresholds else "model.pass_below, model.fail_above"
+        raise ConfigError(f"{where}: {refusal(wrong, rules)}")
+
+
+def outdated(bundle: Bundle) -> str:
+    """What to do about a bundle of an older linegate, in words for people; empty where nothing is."""
+    if bundle.content_hash:
+        return ""
+    return (
+        f"{bundle.path}: written by an older linegate: an edit of its thresholds would go unnoticed; "
+        f"linegate upgrade {bundle.path} writes it anew"
+    )
 
 
 def state_dir(config: Config) -> str:

@@ -29,6 +29,7 @@ from daemon.commands import (
     suggest,
     thresholds,
     train,
+    upgrade,
 )
 from inspection.errors import ConfigError, LinegateError, Mistake, UnavailableError
 
@@ -49,6 +50,7 @@ COMMANDS = (
     replay,
     suggest,
     thresholds,
+    upgrade,
     export,
     compress,
     promote,

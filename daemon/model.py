@@ -74,13 +74,13 @@ class Model:
     async def score(self, crops: CropPixels, deadline: float) -> Scored:
         return await self.batcher.score(crops, deadline)
 
-    async def golden_scores(self) -> list[float]:
-        """The golden parts' scores by the backend that runs now, part by part behind all that is more urgent.
+    async def scores_of(self, golden: CropPixels) -> list[float]:
+        """The scores of golden parts by the backend that runs now, part by part behind all that is more urgent.
 
-        Raises NotScored.
+        `golden` is as `Bundle.golden_crops` gives it. Raises NotScored.
         """
         scores = []
-        for crops in self.bundle.golden_crops():
+        for crops in golden:
             scored = await self.batcher.score(crops, clock.monotonic() + _GOLDEN_S)
             if not np.isfinite(scored.scores).all():
                 raise NotScored(Reason.NON_FINITE, "of a golden part")

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from daemon.config import Config
 from daemon.ledger import Ledger
 from daemon.model import Model, recipe_key
 from inspection.errors import BundleError, CameraError, ConfigError, ModelRefused, NotScored, PictureError
-from inspection.frame import Frame
+from inspection.frame import CropPixels, Frame
 from vision.bundle import Bundle, Thresholds, load_bundle
-from vision.golden import misjudged, refusal
+from vision.golden import misjudged, refusal, succession
 from vision.priority import Pace, may_step_forward
 from vision.signature import PublicKey
 
@@ -43,11 +44,12 @@ class Promoted:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A bundle on the shelf, the thresholds that it will judge by, and the choice that it would be."""
+    """A bundle on the shelf, the thresholds that it will judge by, the choice that it would be, its golden parts."""
 
     bundle: Bundle
     rules: Thresholds
     choice: Choice
+    golden: CropPixels
 
 
 class Promoter:
@@ -59,6 +61,7 @@ class Promoter:
         self._shelf = Shelf(daemon.config.state_dir)
         self._choice = daemon.origin.choice
         self._settings = daemon.config
+        self._golden = daemon.models.live.bundle.golden_crops()  # whatever becomes of its folder
         self._running: dict[Model, list[asyncio.Task[None]]] = {}
         self._candidate: Named | None = None
         self._busy = ""
@@ -75,7 +78,7 @@ class Promoter:
         `tell` hears what is being done. Returns when the last part of the old model has its verdict.
         """
         async with self._alone(f"the promotion of {path}"):
-            return await self._replaced(lambda key: load_bundle(path, key), path, tell)
+            return await self._replaced(lambda key: load_bundle(path, key), path, tell, succeeds=True)
 
     async def rollback(self, tell: Tell) -> Promoted:
         """Go back to the model before the last change; twice leads back again. Raises ModelRefused."""
@@ -83,7 +86,8 @@ class Promoter:
             before = self._choice.before
             if before is None:
                 raise ModelRefused("there is no model to go back to: none was promoted yet")
-            return await self._replaced(lambda key: self._shelf.take(before, key), before.source, tell)
+            find = partial(self._shelf.take, before)
+            return await self._replaced(find, before.source, tell, succeeds=False)
 
     async def shadow(self, path: Path, tell: Tell) -> str:
         """Let the bundle at `path` score what is judged, without a say; its model id. Raises ModelRefused."""
@@ -123,7 +127,8 @@ class Promoter:
             await asyncio.to_thread(self._shelf.forget_others, *named)  # also what was refused
             self._busy = ""
 
-    async def _replaced(self, find: Find, source: Path, tell: Tell) -> Promoted:
+    async def _replaced(self, find: Find, source: Path, tell: Tell, *, succeeds: bool) -> Promoted:
+        """`succeeds`: the live model's golden parts have a say. The way back to what was live before needs no leave."""
         old = self._daemon.models.live
         tell("checking the bundle")
         checked = await asyncio.to_thread(self._checked, find, source)
@@ -137,6 +142,8 @@ class Promoter:
         new = await self._proven(checked, Pace.MODEST if may_step_forward() else Pace.FULL)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._end, new)
+            if succeeds:
+                await self._succeeds(new, old, tell)
             if new.recipe != old.recipe:
                 tell("the cameras make the crops of both recipes")
                 undo.push_async_callback(self._make_alone, old)
@@ -144,7 +151,7 @@ class Promoter:
             await asyncio.to_thread(self._shelf.choose, choice)
             await self._still_ready(new)
             undo.pop_all()
-        opened = self._swap(new, choice)
+        opened = self._swap(new, checked)
         tell(f"{model} judges every part from now on")
         await asyncio.gather(*(ledger.closed_until(number) for ledger, number in opened.items()))
         if new.recipe != old.recipe:
@@ -157,19 +164,18 @@ class Promoter:
         """Reads some 100 MB: in a thread. What it leaves on disk changes nothing yet."""
         config, choice, old = self._settings, self._choice, self._daemon.models.live
         found = fitting(config, find(public_key(config)))
-        if not found.golden:
-            raise BundleError(f"{found.path}: holds no golden parts, so nothing can show that it judges as expected")
-        bundle = self._shelf.keep(found)
         configured = self._configured()
-        rules = thresholds(config, bundle) if bundle.hash == configured.hash else bundle.thresholds
-        golden_gate(bundle, rules)
+        rules = thresholds(config, found) if found.hash == configured.hash else found.thresholds
+        golden_gate(found, rules)
+        bundle = self._shelf.keep(found)
         before: Named | None = choice.live
         try:
             self._shelf.keep(old.bundle)
         except BundleError as error:
             LOG.warning("there will be no way back: %s", error)
             before = None
-        return _Checked(bundle, rules, Choice(configured=configured, live=named(bundle, source), before=before))
+        choice = Choice(configured=configured, live=named(bundle, source), before=before)
+        return _Checked(bundle, rules, choice, bundle.golden_crops())
 
     def _configured(self) -> Named:
         """What the configuration names now: its folder may have been written to."""
@@ -193,6 +199,19 @@ class Promoter:
             undo.pop_all()
         return model
 
+    async def _succeeds(self, new: Model, old: Model, tell: Tell) -> None:
+        """That `new` judges the golden parts of `old` as expected, but for a few. Raises ModelRefused."""
+        if new.recipe != old.recipe:
+            tell("its recipe differs: the live model's golden parts are crops of another kind, and have no say")
+            return
+        try:
+            scores = await new.scores_of(self._golden)
+        except NotScored as error:
+            raise ModelRefused(f"the live model's golden parts could not be scored: {error}; try again") from error
+        why = succession(old.bundle, new.thresholds, scores)
+        if why:
+            raise ModelRefused(why)
+
     async def _still_ready(self, new: Model) -> None:
         """It may have been killed while its choice was written."""
         if not new.worker.ready.is_set():
@@ -208,12 +227,13 @@ class Promoter:
         with suppress(CameraError):  # then it makes crops that nobody wants, until its process ends
             await self._make(model)
 
-    def _swap(self, new: Model, choice: Choice) -> dict[Ledger, int]:
+    def _swap(self, new: Model, checked: _Checked) -> dict[Ledger, int]:
         """Nothing is awaited here: no part is opened in between. Answers each account's last part before it."""
         self._daemon.models.swap(new)
-        self._choice = choice
+        self._choice = checked.choice
+        self._golden = checked.golden
         self.swapped.set()
-        LOG.info("model %s of %s is live", new.bundle.model_id, choice.live.source)
+        LOG.info("model %s of %s is live", new.bundle.model_id, self._choice.live.source)
         return {unit.station.ledger: unit.station.ledger.captured for unit in self._daemon.units}
 
     async def retune(self, config: Config) -> Thresholds:
@@ -227,8 +247,8 @@ class Promoter:
         golden_gate(model.bundle, rules)
         if rules != model.thresholds and model.worker.ready.is_set():
             try:
-                scores = await model.golden_scores()
-            except (NotScored, BundleError) as error:
+                scores = await model.scores_of(self._golden)
+            except NotScored as error:
                 raise ConfigError(f"model: the golden parts could not be scored: {error}; try again") from error
             wrong = misjudged(model.bundle, rules, scores)
             if wrong:

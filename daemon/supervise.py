@@ -10,6 +10,7 @@ from typing import Any
 from camera.process import CameraProcess
 from daemon import logs, signals
 from daemon.assemble import Daemon, assemble
+from daemon.checks import outdated
 from daemon.config import Config
 from daemon.control import Control
 from daemon.distant import Distant
@@ -104,6 +105,8 @@ class Supervisor:
             start("watchdog", self._watchdog.run())
             host, port = daemon.page.getsockname()[:2]
             LOG.info("model %s: %s", daemon.models.live.bundle.model_id, daemon.origin.why)
+            if advice := outdated(daemon.models.live.bundle):
+                LOG.warning("%s", advice)
             LOG.info("session %s, page http://%s:%s", daemon.session, host, port)
             await stop.wait()
             await self._close()

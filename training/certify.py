@@ -11,13 +11,15 @@ def certified(name: str, bundle: Bundle, *, golden: Scores, val: Scores, referen
     """What the certificate says of the backend `name`.
 
     `golden` are its scores of the golden parts, `val` and `reference` its own and the reference's of the val pictures,
-    whose `truth` is True for ng; all float64 [parts].
+    whose `truth` is True for ng; all float64 [parts]. The verdict of an excused golden part does not count.
     """
     labels = np.array([part.label == "ng" for part in bundle.golden], np.bool_)
     expected = np.array([part.score for part in bundle.golden], np.float64)
+    held = np.array([not part.excused for part in bundle.golden], np.bool_)
+    kept = agreement(golden[held], expected[held], labels[held], bundle)
     return Certified(
         backend=name,
-        golden=agreement(golden, expected, labels, bundle),
+        golden=agreement(golden, expected, labels, bundle).model_copy(update={"other_verdicts": kept.other_verdicts}),
         val=agreement(val, reference, truth, bundle),
     )
 

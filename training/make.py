@@ -28,7 +28,8 @@ from training.recipes import TrainingRecipe
 from training.reference import with_reference
 from training.search import Search
 from training.targets import ScoredSplit, Targets, group_numbers, require_provable
-from vision.bundle import Bundle, Thresholds
+from vision.bundle import Bundle, Thresholds, expected_of
+from vision.golden import few
 from vision.recipe import Recipe
 from vision.resnet import ResNet18
 from vision.weights import arch_of, as_stored
@@ -209,14 +210,28 @@ def complete(
 def choose_golden(
     samples: Sequence[Sample], scores: Scores, thresholds: Thresholds, per_class: int = GOLDEN_PER_CLASS
 ) -> list[tuple[Sample, float]]:
-    """Good and bad pictures evenly from the lowest score to the highest, clear of the thresholds."""
+    """Good and bad pictures evenly from the lowest score to the highest, clear of the thresholds.
+
+    Of each class there are only so few that the thresholds misjudge as a bundle may excuse: see `vision.golden`.
+    """
     clear = clear_of(scores, thresholds)
     chosen: list[tuple[Sample, float]] = []
     for label in Label:
         order = [i for i in np.argsort(scores, kind="stable") if clear[i] and samples[i].label is label]
-        picks = np.unique(np.linspace(0, len(order) - 1, min(per_class, len(order))).round().astype(int))
-        chosen.extend((samples[order[i]], float(scores[order[i]])) for i in picks)
+        picks = _evenly(order, per_class)
+        right = [i for i in order if thresholds.outcome(scores[i]) is expected_of(label)]
+        if len(picks) - len(set(picks) & set(right)) > few(len(picks)):
+            hard = sorted(set(order) - set(right), key=order.index)
+            kept = _evenly(right, per_class - min(few(per_class), len(hard)))
+            picks = sorted({*kept, *_evenly(hard, len(kept) // 3)}, key=order.index)
+        chosen.extend((samples[i], float(scores[i])) for i in picks)
     return chosen
+
+
+def _evenly(order: Sequence[int], most: int) -> list[int]:
+    """Up to `most` of them, the first and the last among them."""
+    picks = np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int))
+    return [order[i] for i in picks]
 
 
 def _margins(model: ResNet18, inputs: Inputs) -> Scores:

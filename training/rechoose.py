@@ -1,12 +1,12 @@
 """Other thresholds for a bundle that is there, without training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inspection.errors import DataError
+from inspection.errors import BundleError, DataError
 from inspection.part import Label
 from training.dataset import Dataset, Sample, require_classes
 from training.decide import HELD_OUT, TAUGHT, TRAINED, Decision, clear_of, decide
@@ -14,8 +14,9 @@ from training.evaluate import score, truth_of
 from training.good import BANK_TRAINED, ENOUGH, decide_by_good
 from training.metrics import Report, report
 from training.targets import ScoredSplit, Targets, group_numbers, require_provable, require_trials, restored
-from vision.bundle import Bundle
+from vision.bundle import Bundle, GoldenPart
 from vision.classifier import Backend
+from vision.golden import weakness
 from vision.write import revise_bundle
 
 
@@ -35,20 +36,40 @@ class Rechosen:
         return self.data_hash == self.bundle.data_hash
 
     @property
-    def golden(self) -> list[int]:
-        """The golden parts whose verdict does not hang on rounding."""
-        scores = np.array([part.score for part in self.bundle.golden], np.float64)
-        return [int(number) for number in np.flatnonzero(clear_of(scores, self.decision.thresholds))]
+    def excused(self) -> list[int]:
+        """The golden parts that these thresholds misjudge, or whose verdict would hang on rounding."""
+        golden, thresholds = self.bundle.golden, self.decision.thresholds
+        clear = clear_of(np.array([part.score for part in golden], np.float64), thresholds)
+        right = [thresholds.outcome(part.score) is part.expected for part in golden]
+        return [number for number in range(len(golden)) if not (clear[number] and right[number])]
+
+    @property
+    def newly_excused(self) -> list[GoldenPart]:
+        """Those that the bundle held to what is expected of them until now."""
+        golden = self.bundle.golden
+        return [golden[number] for number in self.excused if not golden[number].excused]
 
     def write(self, out: Path) -> Bundle:
-        """A bundle with these thresholds and figures, its others as they were. Raises BundleError."""
+        """A bundle with these thresholds and figures, its others as they were.
+
+        Raises BundleError, also where no line would take it: the golden parts gate thresholds, not the other way round.
+        """
+        excused = self.excused
+        golden = tuple(replace(part, excused=number in excused) for number, part in enumerate(self.bundle.golden))
+        weak = weakness(replace(self.bundle, golden=golden))
+        if weak and not weakness(self.bundle):
+            raise BundleError(f"{out}: not written: with these thresholds the bundle {weak}")
         metrics: dict[str, Any] = {
             **self.bundle.metrics,
             "val": self.val.to_json(),
             "test": self.test.to_json() if self.test else None,
             "decision": {**self.decision.to_json(), "data_hash": self.data_hash},
         }
-        return revise_bundle(self.bundle, out, thresholds=self.decision.thresholds, metrics=metrics, golden=self.golden)
+        everything = range(len(self.bundle.golden))
+        thresholds = self.decision.thresholds
+        return revise_bundle(
+            self.bundle, out, thresholds=thresholds, metrics=metrics, golden=everything, excused=excused
+        )
 
 
 def rechoose(bundle: Bundle, backend: Backend, dataset: Dataset, targets: Targets, *, quiet: bool = False) -> Rechosen:

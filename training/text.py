@@ -6,7 +6,9 @@ from training.metrics import MEASURES, Report
 from training.search import Search
 from training.targets import percent
 from training.versus import Versus
+from vision.bundle import Bundle
 from vision.certificate import Agreement, Certificate
+from vision.golden import weakness
 
 _TITLES = {
     "accuracy": "accuracy",
@@ -154,6 +156,12 @@ def certificate_lines(certificate: Certificate) -> list[str]:
         f"  {'':16}{head}   {head}",
         *(f"  {one.backend:16}{cells(one.golden)}   {cells(one.val)}" for one in certificate.backends),
     ]
+
+
+def gate_lines(bundle: Bundle) -> list[str]:
+    """What keeps a line from taking the bundle; none where nothing does."""
+    weak = weakness(bundle)
+    return [f"No line will take this bundle: it {weak}."] if weak else []
 
 
 def versus_lines(versus: Versus) -> list[str]:

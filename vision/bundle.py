@@ -17,8 +17,10 @@ from inspection.errors import BundleError
 from inspection.frame import CropPixels
 from inspection.part import Label
 from inspection.strict import JsonError, read_json
+from inspection.verdict import Outcome
 from vision import signature
 from vision.certificate import Certificate
+from vision.content import KEY, content_hash
 from vision.enhance import COMPARING
 from vision.recipe import Recipe
 from vision.weights import Arch, Tensors, parsed, read_weights
@@ -48,14 +50,35 @@ class Thresholds:
     pass_below: float
     fail_above: float
 
+    def outcome(self, score: float) -> Outcome:
+        """What becomes of a part with this score; between the two, FAIL."""
+        if not np.isfinite(score):
+            return Outcome.NO_VERDICT
+        return Outcome.PASS if score < self.pass_below else Outcome.FAIL
+
 
 @dataclass(frozen=True, slots=True)
 class GoldenPart:
-    """A picture that gates every change. `score` is P(defect) of the torch fp32 network when it was made."""
+    """A picture that gates every change. `score` is P(defect) of the torch fp32 network when it was made.
+
+    An `excused` part was misjudged, or too close to a threshold, when the bundle was written: it may come out either
+    way.
+    """
 
     path: Path
     label: Label
     score: float
+    excused: bool = False
+
+    @property
+    def expected(self) -> Outcome:
+        """What becomes of it where it is not excused."""
+        return expected_of(self.label)
+
+
+def expected_of(label: Label) -> Outcome:
+    """What a part of this label should come to."""
+    return Outcome.PASS if label is Label.OK else Outcome.FAIL
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +86,8 @@ class Bundle:
     """A verified bundle. `hash` is the sha256 of bundle.json, which holds those of all other files.
 
     `weights_size` is that of the weights in bytes: it differs where the networks of one arch are not equally wide.
+    `content_hash` is empty in a bundle of an older linegate, which holds no outcomes of its golden parts either: those
+    follow from its thresholds then.
     `int8_hash` is empty where the network is not there in INT8 too. `signed` is the trusted comment of the signature
     that was verified; empty where no key was asked for.
     """
@@ -80,6 +105,8 @@ class Bundle:
     weights_hash: str
     weights_size: int
     golden: tuple[GoldenPart, ...]
+    golden_hash: str = ""
+    content_hash: str = ""
     scores_hash: str = ""
     int8_hash: str = ""
     certificate: Certificate | None = None
@@ -113,10 +140,14 @@ class Bundle:
         return parsed(self._unchanged(SCORES, self.scores_hash), self.path / SCORES)
 
     def golden_crops(self) -> CropPixels:
-        """The golden parts as the network sees them: uint8 [parts, tiles, channels, size, size]."""
+        """The golden parts as the network sees them, verified anew: uint8 [parts, tiles, channels, size, size].
+
+        Raises BundleError.
+        """
         if not self.golden:
             return np.empty((0, *self.recipe.crop_shape), np.uint8)
-        return _read_crops(self.path / GOLDEN_CROPS, (len(self.golden), *self.recipe.crop_shape))
+        raw = self._unchanged(GOLDEN_CROPS, self.golden_hash)
+        return _crops(raw, self.path / GOLDEN_CROPS, (len(self.golden), *self.recipe.crop_shape))
 
     def _unchanged(self, name: str, digest: str) -> bytes:
         raw = _bounded(self.path / name, _MAX_FILE)
@@ -138,6 +169,13 @@ class _Golden(BaseModel):
     file: str
     label: Label
     score: Probability
+    expected: Literal["PASS", "FAIL", "excused"] | None = None
+
+    @model_validator(mode="after")
+    def _suits_its_label(self) -> Self:
+        if self.expected not in {None, "excused", expected_of(self.label).value}:
+            raise ValueError(f"expected {self.expected} does not suit the label {self.label}")
+        return self
 
 
 class _Thresholds(BaseModel):
@@ -168,6 +206,7 @@ class _Manifest(BaseModel):
     data_hash: str
     created_at: str
     golden: Annotated[tuple[_Golden, ...], Field(max_length=1000)]
+    content_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     certificate: Certificate | None = None
     files: Annotated[dict[str, _File], Field(max_length=2000)]
 
@@ -181,6 +220,8 @@ class _Manifest(BaseModel):
         for part in self.golden:
             if part.file not in self.files or Path(part.file).suffix.lower() not in _PICTURES:
                 raise ValueError(f"the golden picture {part.file!r} is not among the files")
+        if any((part.expected is None) is not (self.content_hash is None) for part in self.golden):
+            raise ValueError("golden.expected and content_hash belong together, and one of them is not there")
         if self.recipe.enhance in COMPARING and self.recipe.reference is None:
             raise ValueError(f"recipe.enhance is {self.recipe.enhance}, and there is no recipe.reference")
         needed = (WEIGHTS, GOLDEN_CROPS) if self.golden else (WEIGHTS,)
@@ -199,7 +240,7 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
     signed = _verified(raw, path / SIGNATURE, key) if key else ""
     try:
         manifest = _Manifest.model_validate_json(raw)
-        read_json(raw)
+        told = read_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
@@ -209,14 +250,20 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
         ) from error
     except JsonError as error:
         raise BundleError(f"{path / MANIFEST}: {error}: take another copy of the bundle, or train again") from error
+    if manifest.content_hash and manifest.content_hash != content_hash(told):
+        raise BundleError(
+            f"{path / MANIFEST}: changed since the bundle was written (its {KEY} differs): take the bundle from its "
+            "source again; linegate thresholds writes one with other thresholds"
+        )
     for name, facts in manifest.files.items():
         _verify(path, name, facts)
+    thresholds = Thresholds(manifest.thresholds.pass_below, manifest.thresholds.fail_above)
     return Bundle(
         path=path,
         arch=manifest.arch,
         classes=manifest.classes,
         recipe=manifest.recipe,
-        thresholds=Thresholds(manifest.thresholds.pass_below, manifest.thresholds.fail_above),
+        thresholds=thresholds,
         temperature=manifest.temperature,
         metrics=manifest.metrics,
         data_hash=manifest.data_hash,
@@ -224,12 +271,20 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
         hash=hashlib.sha256(raw).hexdigest(),
         weights_hash=manifest.files[WEIGHTS].sha256,
         weights_size=manifest.files[WEIGHTS].bytes,
-        golden=tuple(GoldenPart(path / g.file, g.label, g.score) for g in manifest.golden),
+        golden=tuple(_golden_part(path, part, thresholds) for part in manifest.golden),
+        golden_hash=manifest.files[GOLDEN_CROPS].sha256 if manifest.golden else "",
+        content_hash=manifest.content_hash or "",
         scores_hash=manifest.files[SCORES].sha256 if SCORES in manifest.files else "",
         int8_hash=manifest.files[INT8].sha256 if INT8 in manifest.files else "",
         certificate=manifest.certificate,
         signed=signed,
     )
+
+
+def _golden_part(root: Path, part: _Golden, thresholds: Thresholds) -> GoldenPart:
+    misjudged = thresholds.outcome(part.score) is not expected_of(part.label)
+    excused = misjudged if part.expected is None else part.expected == "excused"
+    return GoldenPart(root / part.file, part.label, part.score, excused)
 
 
 def _is_plain(name: str) -> bool:
@@ -272,8 +327,8 @@ def _bounded(file: Path, cap: int) -> bytes:
     return raw
 
 
-def _read_crops(file: Path, shape: tuple[int, ...]) -> CropPixels:
-    crops = parsed(_bounded(file, _MAX_FILE), file).get("crops")
+def _crops(raw: bytes, file: Path, shape: tuple[int, ...]) -> CropPixels:
+    crops = parsed(raw, file).get("crops")
     if crops is None:
         raise BundleError(f"{file}: no golden crops in it: train again")
     if crops.shape != shape or crops.dtype != np.uint8:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,12 +29,16 @@ from vision.bundle import (
     WEIGHTS,
     Bundle,
     Thresholds,
+    expected_of,
     load_bundle,
 )
 from vision.certificate import Certificate
+from vision.content import with_content_hash
 from vision.recipe import Recipe
 from vision.signature import SUFFIX as SIGNATURE_SUFFIX
 from vision.weights import Arch, weights_bytes
+
+_EXCUSED = "excused"
 
 
 def write_bundle(
@@ -73,7 +77,12 @@ def write_bundle(
             "data_hash": data_hash,
             "created_at": _now(),
             "golden": [
-                {"file": name, "label": str(label), "score": score}
+                {
+                    "file": name,
+                    "label": str(label),
+                    "score": score,
+                    "expected": _expectation(label, score, thresholds),
+                }
                 for name, (_, label, score) in zip(names, golden, strict=True)
             ],
             "files": {
@@ -85,22 +94,42 @@ def write_bundle(
 
 
 def revise_bundle(
-    bundle: Bundle, path: Path, *, thresholds: Thresholds, metrics: Mapping[str, Any], golden: Sequence[int]
+    bundle: Bundle,
+    path: Path,
+    *,
+    thresholds: Thresholds,
+    metrics: Mapping[str, Any],
+    golden: Sequence[int],
+    excused: Collection[int] = (),
 ) -> Bundle:
     """Write `bundle` to the folder `path`, its own or another, with other thresholds and metrics; load it back.
 
-    `golden` are the numbers of the golden parts that stay. Everything else in the folder stays as it is, but a
-    signature, which would fit nothing any more. Raises BundleError where `bundle` has changed on disk since it was
-    loaded, or the result cannot be written.
+    `golden` are the numbers of the golden parts that stay. Those that `thresholds` misjudge are excused from now on,
+    and those with the numbers `excused` too. Everything else in the folder stays as it is, but a signature, which would
+    fit nothing any more. Raises BundleError where `bundle` has changed on disk since it was loaded, or the result
+    cannot be written.
     """
     with _staged(path) as staged:
         manifest = _copied(bundle, staged)
+        for number, (told, part) in enumerate(zip(manifest["golden"], bundle.golden, strict=True)):
+            told["expected"] = _EXCUSED if number in excused else _expectation(part.label, part.score, thresholds)
         if len(golden) < len(bundle.golden):
             _keep_golden(staged, manifest, bundle, golden)
         manifest["thresholds"] = {"pass_below": thresholds.pass_below, "fail_above": thresholds.fail_above}
         manifest["metrics"] = dict(metrics)
         manifest["created_at"] = _now()
         _write_manifest(staged, manifest)
+    return load_bundle(path)
+
+
+def upgrade_bundle(bundle: Bundle, path: Path) -> Bundle:
+    """Write a bundle of an older linegate to the folder `path` as this version writes it; load it back.
+
+    What its golden parts are expected to give is fixed, and all of it covered by a hash. Raises BundleError as
+    `revise_bundle` does.
+    """
+    with _staged(path) as staged:
+        _write_manifest(staged, _copied(bundle, staged))
     return load_bundle(path)
 
 
@@ -132,6 +161,9 @@ def _copied(bundle: Bundle, staged: Path) -> dict[str, Any]:
     if hashlib.sha256(raw).hexdigest() != bundle.hash:
         raise BundleError(f"{bundle.path}: changed since the bundle was loaded: load it again")
     manifest: dict[str, Any] = json.loads(raw)
+    for told, part in zip(manifest["golden"], bundle.golden, strict=True):
+        # An older linegate has not written it.
+        told["expected"] = _EXCUSED if part.excused else part.expected.value
     return manifest
 
 
@@ -154,8 +186,15 @@ def _staged(path: Path) -> Iterator[Path]:
         shutil.rmtree(staged, ignore_errors=True)
 
 
+def _expectation(label: Label, score: float, thresholds: Thresholds) -> str:
+    """What bundle.json says of a golden part."""
+    expected = expected_of(label)
+    return expected.value if thresholds.outcome(score) is expected else _EXCUSED
+
+
 def _write_manifest(staged: Path, manifest: Mapping[str, Any]) -> None:
-    (staged / MANIFEST).write_text(json.dumps(manifest, indent=1, allow_nan=False) + "\n", "utf-8")
+    told = with_content_hash(manifest)
+    (staged / MANIFEST).write_text(json.dumps(told, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def _now() -> str:

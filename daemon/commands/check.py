@@ -20,7 +20,7 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from daemon.checks import inspect, state_dir  # noqa: PLC0415 - `linegate --help` stays quick
+    from daemon.checks import inspect, outdated, state_dir  # noqa: PLC0415 - `linegate --help` stays quick
     from daemon.config import load  # noqa: PLC0415
     from daemon.lacking import lacking, unwise  # noqa: PLC0415
 
@@ -31,6 +31,8 @@ def main(args: argparse.Namespace) -> int:
     missing, warnings = lacking(config), unwise(config)
     if holder:
         warnings.append(f"{holder}: until that one ends, `linegate run` with this configuration ends with exit code 75")
+    if advice := outdated(bundle):
+        warnings.append(advice)
     told = {
         "config": str(args.config),
         "hash": config.hash,

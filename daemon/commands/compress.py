@@ -82,13 +82,14 @@ def _json(compressed: "Compressed", seconds: float) -> str:
 
 
 def _text(compressed: "Compressed", seconds: float) -> str:
-    from training.text import certificate_lines, decision_lines, report_lines, versus_lines  # noqa: PLC0415
+    from training.text import certificate_lines, decision_lines, gate_lines, report_lines, versus_lines  # noqa: PLC0415
 
     bundle, made = compressed.bundle, compressed.made
     lines = [f"{bundle.path}: model {bundle.model_id}, {seconds:.0f} s", "", *versus_lines(compressed.versus)]
     for split, report in (("val", made.val), ("test", made.test)):
         lines += ["", f"{split}, in float32", *(report_lines(report) if report else ["  there is no test split"])]
     lines += ["", *decision_lines(made.decision), "", *certificate_lines(compressed.exported.certificate)]
+    lines += gate_lines(bundle)
     return "\n".join(lines)
 
 

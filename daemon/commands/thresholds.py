@@ -72,7 +72,7 @@ def _json(found: "Rechosen", written: "Bundle | None") -> str:
             "model": written.model_id if written else None,
             "from_model": found.bundle.model_id,
             "thresholds": {"pass_below": thresholds.pass_below, "fail_above": thresholds.fail_above},
-            "golden_left_out": len(found.bundle.golden) - len(found.golden),
+            "golden_excused": [part.path.name for part in found.newly_excused],
             "same_data": found.same_data,
             "decision": found.decision.to_json(),
             "val": found.val.to_json(),
@@ -93,9 +93,9 @@ def _text(found: "Rechosen", written: "Bundle | None", *, signed: bool) -> str:
         lines.append(
             "These are other pictures than the bundle was trained with: it must not have learnt from any in val."
         )
-    left_out = len(bundle.golden) - len(found.golden)
-    if left_out:
-        lines.append(f"{left_out} of {len(bundle.golden)} golden parts are too near to a threshold and left out.")
+    if found.newly_excused:
+        told = ", ".join(f"{part.path.name} (score {part.score:.4f})" for part in found.newly_excused)
+        lines.append(f"These golden parts are misjudged or too near to a threshold, and excused from now on: {told}")
     if written is None:
         lines.append("Nothing was written: --out NEW or --in-place does.")
     else:

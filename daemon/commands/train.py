@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> int:
         facts = {"bundle": str(args.out), "model": made.bundle.model_id, "epochs": made.epochs, "seconds": seconds}
         sys.stdout.write(json.dumps({**facts, **made.bundle.metrics}) + "\n")
         return 0
-    from training.text import decision_lines, report_lines, search_lines  # noqa: PLC0415
+    from training.text import decision_lines, gate_lines, report_lines, search_lines  # noqa: PLC0415
 
     lines = [f"{args.out}: model {made.bundle.model_id}, {made.epochs} epochs, {seconds:.0f} s"]
     chosen = "stop, calibration and thresholds were chosen on it"
@@ -103,7 +103,7 @@ def main(args: argparse.Namespace) -> int:
         chosen = "the threshold was chosen on it"
     for split, report in ((f"val ({chosen})", made.val), ("test", made.test)):
         lines += ["", split, *(report_lines(report) if report else ["  the data set has no test split"])]
-    lines += ["", *decision_lines(made.decision)]
+    lines += ["", *decision_lines(made.decision), *gate_lines(made.bundle)]
     if args.recipe == OK_ONLY:
         from training.ok_only import unknown_lines  # noqa: PLC0415
 

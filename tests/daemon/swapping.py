@@ -40,11 +40,21 @@ PATIENCE_S = 60.0
 
 
 def draw_bundle(
-    path: Path, side: tuple[int, int, int, int], *, golden: bool = True, note: str = "", pass_below: float = 0.4
+    path: Path,
+    side: tuple[int, int, int, int],
+    *,
+    golden: bool = True,
+    note: str = "",
+    pass_below: float = 0.4,
+    good: int = DARK,
+    bad: int = BRIGHT,
 ) -> Bundle:
-    """A bundle without a network worth the name, whose golden parts are the two sides of the picture."""
+    """A bundle without a network worth the name, whose golden parts are the two sides of the picture.
+
+    `good` and `bad` are their tones, where they are others.
+    """
     recipe = Recipe(enhance="none", roi=side, geometry="squash", resize=32, size=32)
-    parts = [("ok", Label.OK, DARK), ("ng", Label.NG, BRIGHT)] if golden else []
+    parts = [("ok", Label.OK, good), ("ng", Label.NG, bad)] if golden else []
     files = []
     path.parent.mkdir(parents=True, exist_ok=True)
     for name, label, tone in parts:
@@ -54,7 +64,7 @@ def draw_bundle(
     return write_bundle(
         path,
         recipe=recipe,
-        thresholds=Thresholds(pass_below, 0.6),
+        thresholds=Thresholds(pass_below, max(pass_below, 0.6)),
         temperature=1.0,
         tensors={name: np.zeros(shape, np.float32) for name, shape in resnet18_shapes().items()},
         metrics={"note": note},

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save
 from daemon.checks import inspect
 from daemon.config import load
 from inspection.errors import ConfigError
+from vision.content import with_content_hash
 
 BUNDLE = Path(__file__).parents[2] / "models" / "bsdata"
 
@@ -35,7 +36,7 @@ def test_weights_that_cannot_score_are_refused_though_their_sum_is_right(tmp_pat
     content = (bundle / "weights.safetensors").read_bytes()
     facts = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     manifest["files"]["weights.safetensors"] = facts
-    (bundle / "bundle.json").write_text(json.dumps(manifest))
+    (bundle / "bundle.json").write_text(json.dumps(with_content_hash(manifest)))
     path = tmp_path / "config.yaml"
     stations = {"press": {"mode": "triggered", "cameras": {"top": {"kind": "simulated"}}}}
     path.write_text(

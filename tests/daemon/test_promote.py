@@ -12,9 +12,10 @@ import pytest
 from daemon.choice import Shelf
 from inspection.errors import ModelRefused
 from inspection.verdict import Outcome
-from tests.daemon.swapping import BRIGHT, DARK, RIGHT, Rig, children, configured, draw_bundle, running
+from tests.daemon.swapping import BRIGHT, DARK, LEFT, RIGHT, Rig, children, configured, draw_bundle, running
 from vision.backends.simulated import OpeningFault, Simulated
 from vision.bundle import Bundle
+from vision.content import with_content_hash
 
 
 def model_of(rig: Rig) -> str:
@@ -116,7 +117,7 @@ def missing(bundle: Path) -> None:
 def pickled(bundle: Path) -> None:
     manifest = json.loads((bundle / "bundle.json").read_text())
     manifest["files"]["weights.pkl"] = manifest["files"]["weights.safetensors"]
-    (bundle / "bundle.json").write_text(json.dumps(manifest))
+    (bundle / "bundle.json").write_text(json.dumps(with_content_hash(manifest)))
 
 
 async def test_each_refusal_of_a_bundle_leaves_the_model_that_is_live(
@@ -165,6 +166,43 @@ async def test_a_worker_killed_while_it_warms_up_is_refused_and_two_promotions_a
         os.kill(started, signal.SIGKILL)
 
         await asking
+
+
+async def test_a_model_that_misjudges_the_golden_parts_of_the_live_one_does_not_take_its_place(
+    tmp_path: Path, left: Bundle
+) -> None:
+    """Its own golden parts are in order: it has been given others."""
+    lenient = draw_bundle(tmp_path / "lenient", LEFT, note="lenient", pass_below=0.9, bad=250)
+    strict = draw_bundle(tmp_path / "strict", LEFT, note="strict", pass_below=0.1, good=0)
+    async with running(configured(tmp_path, left.path)) as rig:
+        await _is_refused(rig, lenient.path, "misjudges 1 of the 1 bad golden parts of the live model")
+        await _is_refused(rig, strict.path, "misjudges 1 of the 1 good golden parts of the live model")
+
+
+async def test_the_live_golden_parts_have_a_say_when_the_folder_of_the_live_model_was_written_over(
+    tmp_path: Path, left: Bundle
+) -> None:
+    mine = Path(shutil.copytree(left.path, tmp_path / "mine"))
+    async with running(configured(tmp_path, mine)) as rig:
+        shutil.rmtree(mine)
+        lenient = draw_bundle(mine, LEFT, note="lenient", pass_below=0.9, bad=250)
+        with pytest.raises(ModelRefused, match="misjudges 1 of the 1 bad golden parts of the live model"):
+            await rig.ask("promote", lenient.path)
+        assert model_of(rig) == left.model_id
+
+
+async def test_a_model_of_another_recipe_and_the_way_back_are_not_judged_by_the_live_golden_parts(
+    tmp_path: Path, left: Bundle
+) -> None:
+    other = draw_bundle(tmp_path / "other", RIGHT, note="other")
+    lenient = draw_bundle(tmp_path / "lenient", RIGHT, note="lenient", pass_below=0.9, bad=250)
+    config = configured(tmp_path, lenient.path)
+    async with running(config) as rig:
+        await rig.ask("promote", left.path)
+        assert any("golden parts are crops of another kind" in step for step in rig.steps)
+        assert (await rig.ask("rollback"))["model"] == lenient.model_id
+        await rig.ask("promote", other.path)
+        assert (await rig.ask("rollback"))["model"] == lenient.model_id
 
 
 async def _is_refused(rig: Rig, bundle: Path, why: str) -> None:

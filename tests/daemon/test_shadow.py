@@ -29,7 +29,7 @@ def counts(rig: Rig) -> dict[str, int]:
 
 async def test_a_candidate_is_compared_without_a_say_and_its_disagreements_are_listed(tmp_path: Path) -> None:
     live = draw_bundle(tmp_path / "live", LEFT)
-    other = draw_bundle(tmp_path / "other", LEFT, note="stricter", pass_below=0.1)
+    other = draw_bundle(tmp_path / "other", LEFT, note="stricter", pass_below=0.1, good=0)
     async with running(quiet(configured(tmp_path, live.path))) as rig:
         assert await rig.ask("shadow", other.path) == {"candidate": other.model_id}
         assert (rig.config.state_dir / "models" / other.model_id / "bundle.json").exists()

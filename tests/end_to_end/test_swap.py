@@ -17,6 +17,7 @@ import pytest
 from daemon.asking import ask
 from inspection.errors import ModelRefused
 from tests.end_to_end.conftest import BUNDLE, LINEGATE, PATIENCE_S, ROOT, Line, report, until
+from vision.content import with_content_hash
 
 PREFIX = "linegate/test/line1/press"
 
@@ -33,7 +34,7 @@ def like_the_first(path: Path, *, resize: int = 1, thresholds: Mapping[str, floa
     manifest["recipe"]["resize"] += resize
     manifest["thresholds"] |= thresholds or {}
     manifest["created_at"] = "2026-11-25T00:00:00+00:00"
-    (path / "bundle.json").write_text(json.dumps(manifest))
+    (path / "bundle.json").write_text(json.dumps(with_content_hash(manifest)))
     return path
 
 

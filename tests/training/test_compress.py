@@ -38,6 +38,7 @@ from training.versus import Errors, Scored, Versus, compared, cuts
 from training.views import mixed_view
 from vision.backends.choose import open_backend
 from vision.bundle import Bundle, Thresholds, load_bundle
+from vision.content import with_content_hash
 from vision.recipe import Recipe
 from vision.resnet import ResNet18, build_resnet18
 
@@ -103,7 +104,7 @@ def with_held_out(teacher: Bundle, data: Dataset, scores: Callable[[Any], Any]) 
     (teacher.path / "scores.safetensors").write_bytes(raw)
     manifest["metrics"]["training"]["learnt_from"] = ["train", "val"]
     manifest["files"]["scores.safetensors"] = {"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}
-    (teacher.path / "bundle.json").write_text(json.dumps(manifest))
+    (teacher.path / "bundle.json").write_text(json.dumps(with_content_hash(manifest)))
     return load_bundle(teacher.path)
 
 

@@ -7,12 +7,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from camera.picture import read_picture
 from inspection.errors import BundleError, DataError
 from inspection.part import Label
 from training.dataset import Dataset, Sample, load_dataset
+from training.decide import clear_of
 from training.evaluate import evaluate
 from training.fit import fit, fresh_head
 from training.inputs import Features, trunk_features
@@ -22,7 +25,8 @@ from training.pictures import batches, crops_of
 from training.recipes import TrainingRecipe, training_recipe
 from training.weights import pretrained
 from vision.backends.choose import open_backend
-from vision.bundle import Thresholds, load_bundle
+from vision.bundle import Thresholds, expected_of, load_bundle
+from vision.golden import few
 from vision.recipe import Recipe, Tiles
 from vision.resnet import ResNet18, build_resnet18, load_backbone
 
@@ -186,6 +190,33 @@ def test_a_low_threshold_still_has_golden_parts_on_both_sides(tmp_path: Path) ->
     below = [score for _, score in golden if score < 0.01]
     assert 4 <= len(below) < len(golden)
     assert all(score < 0.0083 or score > 0.012 for _, score in golden)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(Label), st.floats(0, 1)), min_size=1, max_size=60),
+    st.tuples(st.floats(0.05, 0.95), st.floats(0.05, 0.95)).map(sorted),
+)
+def test_of_each_class_no_more_than_a_quarter_of_the_golden_parts_is_misjudged(
+    parts: list[tuple[Label, float]], edges: list[float]
+) -> None:
+    """However many errors the model makes: a bundle that excuses more would be refused."""
+    samples = [Sample(Path(), str(number), label) for number, (label, _) in enumerate(parts)]
+    scores = np.array([score for _, score in parts])
+    thresholds = Thresholds(*edges)
+
+    golden = choose_golden(samples, scores, thresholds)
+
+    assert len({sample.name for sample, _ in golden}) == len(golden)
+    for label in Label:
+        right = [expected_of(label) is thresholds.outcome(score) for sample, score in golden if sample.label is label]
+        assert len(right) <= 16
+        assert right.count(False) <= few(len(right))
+        clear = clear_of(scores, thresholds)
+        could = [
+            clear[n] and sample.label is label and thresholds.outcome(scores[n]) is expected_of(label)
+            for n, sample in enumerate(samples)
+        ]
+        assert bool(right) is any(could)
 
 
 def test_a_corrupt_picture_is_named(rows: Rows, manifest: Manifest, tmp_path: Path) -> None:

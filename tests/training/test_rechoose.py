@@ -1,6 +1,7 @@
 """`linegate thresholds`: another promise for the same model, without training and never silently."""
 
 import argparse
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -13,12 +14,14 @@ from numpy.typing import NDArray
 
 from daemon.commands import thresholds
 from inspection.errors import BundleError, DataError
+from inspection.part import Label
 from training.dataset import Dataset
 from training.make import Made
-from training.rechoose import rechoose, rechoose_stored
+from training.rechoose import Rechosen, rechoose, rechoose_stored
 from training.targets import Targets, restored
 from vision.backends.choose import open_backend
-from vision.bundle import MANIFEST, SCORES, SIGNATURE, Thresholds, load_bundle
+from vision.bundle import MANIFEST, SCORES, SIGNATURE, Bundle, GoldenPart, Thresholds, load_bundle
+from vision.content import with_content_hash
 from vision.write import revise_bundle
 
 Rows = list[dict[str, str]]
@@ -118,7 +121,7 @@ def test_without_a_data_set_the_scores_that_training_left_are_used(
 def test_a_bundle_without_scores_asks_for_the_data_set(run: Run, bundle: Path) -> None:
     told = facts(bundle)
     del told["files"][SCORES]
-    (bundle / MANIFEST).write_text(json.dumps(told))
+    (bundle / MANIFEST).write_text(json.dumps(with_content_hash(told)))
 
     with pytest.raises(DataError, match="training left no scores in it: name the data set"):
         run(bundle)
@@ -154,7 +157,7 @@ def test_what_the_stored_scores_cannot_prove_is_refused(run: Run, bundle: Path) 
 def test_val_that_the_model_has_learnt_from_chooses_no_thresholds(run: Run, bundle: Path, data: Dataset) -> None:
     told = facts(bundle)
     told["metrics"]["training"]["learnt_from"] = ["train", "val"]
-    (bundle / MANIFEST).write_text(json.dumps(told))
+    (bundle / MANIFEST).write_text(json.dumps(with_content_hash(told)))
 
     with pytest.raises(DataError, match="has learnt from val too"):
         run(bundle, data.source)
@@ -250,8 +253,45 @@ def test_a_bundle_that_changed_since_it_was_loaded_is_not_written_again(bundle: 
     old = load_bundle(bundle)
     changed = facts(bundle)
     changed["metrics"] = {}
-    (bundle / MANIFEST).write_text(json.dumps(changed))
+    (bundle / MANIFEST).write_text(json.dumps(with_content_hash(changed)))
 
     with pytest.raises(BundleError, match="changed since the bundle was loaded"):
         revise_bundle(old, tmp_path / "new", thresholds=Thresholds(0.2, 0.8), metrics={}, golden=[])
     assert not (tmp_path / "new").exists()
+
+
+def many_golden(bundle: Path) -> Bundle:
+    """`bundle` as if it held 16 golden parts of each class, all judged rightly and clear of the thresholds."""
+    parts = [
+        GoldenPart(Path(f"{number:03d}-{label}.png"), label, score)
+        for label, scores in ((Label.OK, np.linspace(0.01, 0.2, 16)), (Label.NG, np.linspace(0.6, 0.99, 16)))
+        for number, score in enumerate(scores)
+    ]
+    return dataclasses.replace(load_bundle(bundle), thresholds=Thresholds(0.4, 0.4), golden=tuple(parts))
+
+
+@pytest.mark.parametrize(("pass_below", "excused"), [(0.4, 0), (0.64, 4), (0.665, 5), (1.0, 16)])
+def test_thresholds_excuse_a_quarter_of_a_class_and_are_not_written_beyond(
+    bundle: Path, tmp_path: Path, pass_below: float, excused: int
+) -> None:
+    many = many_golden(bundle)
+    decision = dataclasses.replace(
+        rechoose_stored(many, Targets()).decision, thresholds=Thresholds(pass_below, max(pass_below, 0.4))
+    )
+    found = Rechosen(many, decision, None, None, "")  # type: ignore[arg-type]
+
+    assert len(found.newly_excused) == excused
+    assert {part.label for part in found.newly_excused} <= {Label.NG}
+    if excused > 4:
+        with pytest.raises(BundleError, match=f"not written: with these .* excuses {excused} of its 16 bad golden"):
+            found.write(tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+
+def test_thresholds_name_the_golden_parts_that_they_excuse(run: Run, bundle: Path, tmp_path: Path) -> None:
+    told = json.loads(run(bundle, "--max-escape", "70%", "--out", tmp_path / "new", "--json"))
+
+    before, after = load_bundle(bundle).golden, load_bundle(tmp_path / "new").golden
+    assert len(after) == len(before)
+    newly = [new.path.name for old, new in zip(before, after, strict=True) if new.excused and not old.excused]
+    assert told["golden_excused"] == newly

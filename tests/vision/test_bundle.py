@@ -19,6 +19,7 @@ from safetensors.numpy import load, save
 from inspection.errors import BundleError
 from inspection.part import Label
 from vision.bundle import WEIGHTS, Bundle, Thresholds, load_bundle
+from vision.content import with_content_hash
 from vision.recipe import Recipe
 from vision.weights import Tensors, weights_bytes
 from vision.write import write_bundle
@@ -37,7 +38,7 @@ def replace(file: Path, content: bytes) -> None:
 def rewrite(bundle: Path, change: Callable[[Manifest], object]) -> None:
     manifest = json.loads((bundle / "bundle.json").read_text())
     change(manifest)
-    replace(bundle / "bundle.json", json.dumps(manifest).encode())
+    replace(bundle / "bundle.json", json.dumps(with_content_hash(manifest)).encode())
 
 
 def put(bundle: Path, name: str, content: bytes) -> None:

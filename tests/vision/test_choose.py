@@ -9,19 +9,24 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from inspection.errors import BackendError, BundleError
+from inspection.frame import CropPixels
 from vision.backends.choose import BACKEND_CHOICES, open_backend, parity
 from vision.backends.openvino import OpenvinoBackend
 from vision.backends.simulated import Simulated
+from vision.backends.torch import torch_cpu
 from vision.bundle import Bundle, load_bundle
 from vision.cache import graph_bytes
 from vision.classifier import Backend
+from vision.content import with_content_hash
 from vision.recipe import Recipe, Tiles
 
 CPU = ["openvino-fp32", "openvino-bf16", "openvino", "onnx-cpu", "torch-cpu"]
@@ -87,7 +92,7 @@ def rewrite(bundle: Path, change: Callable[[dict[str, Any]], object]) -> None:
     manifest = json.loads((bundle / "bundle.json").read_text())
     change(manifest)
     (bundle / "bundle.json").unlink()
-    (bundle / "bundle.json").write_text(json.dumps(manifest))
+    (bundle / "bundle.json").write_text(json.dumps(with_content_hash(manifest)))
 
 
 def scores(backend: Backend, bundle: Bundle) -> list[float]:
@@ -160,34 +165,77 @@ def test_where_every_backend_disagrees_auto_names_them_all(copied: Path, cache: 
         assert f"{name} disagrees" in str(caught.value)
 
 
-def test_a_small_difference_that_changes_a_verdict_is_too_large(drawn: Bundle, copied: Path, cache: Path) -> None:
-    """The threshold lies between a score of bf16 and the reference: fp32 is taken in its place."""
-    in_bf16 = scores(OpenvinoBackend(graph_bytes(drawn, cache), "bf16", threads=1), drawn)
-    apart = [abs(part.score - other) for part, other in zip(drawn.golden, in_bf16, strict=True)]
-    most = int(np.argmax(apart))
-    between = (drawn.golden[most].score + in_bf16[most]) / 2
-    assert 1e-3 < max(apart) < 0.05
-    rewrite(copied, lambda manifest: manifest["thresholds"].update(pass_below=between, fail_above=between))
+@dataclass
+class Leaning:
+    """A backend that puts one score beyond the threshold, as another CPU's rounding might."""
 
-    with pytest.raises(BackendError, match=f"openvino-bf16 disagrees .* another verdict for .*{most:03d}-"):
+    backend: Backend
+    by: float
+    name: str = field(init=False)
+    callers: int = 1
+
+    def __post_init__(self) -> None:
+        self.name = self.backend.name
+
+    def score(self, crops: CropPixels) -> NDArray[np.float32]:
+        return np.asarray(self.backend.score(crops) + np.float32(self.by), np.float32)
+
+
+@pytest.fixture
+def edge(copied: Path) -> int:
+    """Moves the threshold of `copied` to just above the highest score of a good golden part; that part's number."""
+    golden = load_bundle(copied).golden
+    most = max((n for n in range(len(golden)) if golden[n].label == "ok"), key=lambda n: golden[n].score)
+    between = golden[most].score + 0.01
+    assert between < min(part.score for part in golden if part.label == "ng") - 0.05
+    rewrite(copied, lambda manifest: manifest["thresholds"].update(pass_below=between, fail_above=between))
+    return most
+
+
+@pytest.fixture
+def rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 on a CPU that has it, with scores 0.02 above those of float32, whatever this machine computes."""
+    monkeypatch.setattr("vision.backends.choose.has_bf16", lambda: True)
+
+    def in_openvino(graph: bytes, precision: str, threads: int = 0) -> Backend:
+        backend = OpenvinoBackend(graph, "fp32", threads)
+        backend.name = f"openvino-{precision}"
+        return Leaning(backend, 0.02) if precision == "bf16" else backend
+
+    def in_torch(bundle: Bundle, *, reduced: bool, threads: int = 0) -> Backend:
+        backend = torch_cpu(bundle, reduced=False, threads=threads)
+        return Leaning(backend, 0.02) if reduced else backend
+
+    monkeypatch.setattr("vision.backends.openvino.OpenvinoBackend", in_openvino)
+    monkeypatch.setattr("vision.backends.torch.torch_cpu", in_torch)
+
+
+@pytest.mark.usefixtures("rounding")
+def test_a_small_difference_that_changes_a_verdict_is_too_large(copied: Path, cache: Path, edge: int) -> None:
+    """The threshold lies between a score of bf16 and the reference: fp32 is taken in its place."""
+    with pytest.raises(BackendError, match=f"openvino-bf16 disagrees .* another verdict for .*{edge:03d}-"):
         open_backend(copied, choice="openvino-bf16", threads=1, cache_dir=cache)
     assert open_backend(copied, choice="openvino", threads=1, cache_dir=cache).name == "openvino-fp32"
     assert "bf16" not in open_backend(copied, threads=1, cache_dir=cache).name
 
 
-def test_torch_computes_in_float32_where_bf16_would_change_a_verdict(
-    drawn: Bundle, copied: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vision.backends.choose.has_bf16", lambda: True)
+@pytest.mark.usefixtures("rounding")
+def test_torch_computes_in_float32_where_bf16_would_change_a_verdict(drawn: Bundle, copied: Path, edge: int) -> None:
     in_bf16 = scores(open_backend(drawn.path, choice="torch-cpu", threads=1), drawn)
-    apart = [abs(part.score - other) for part, other in zip(drawn.golden, in_bf16, strict=True)]
-    most = int(np.argmax(apart))
-    between = (drawn.golden[most].score + in_bf16[most]) / 2
-    assert 1e-3 < max(apart) < 0.05
-    rewrite(copied, lambda manifest: manifest["thresholds"].update(pass_below=between, fail_above=between))
+    assert in_bf16[edge] == pytest.approx(drawn.golden[edge].score + 0.02, abs=1e-4)
 
     in_fp32 = scores(open_backend(copied, choice="torch-cpu", threads=1), drawn)
     assert in_fp32 == pytest.approx([part.score for part in drawn.golden], abs=1e-4)
+
+
+@pytest.mark.usefixtures("rounding")
+@pytest.mark.parametrize("label", ["ok", "ng"])
+def test_an_excused_part_may_get_another_verdict(copied: Path, cache: Path, edge: int, label: str) -> None:
+    def excuse(manifest: dict[str, Any]) -> None:
+        manifest["golden"][edge].update(label=label, expected="excused")
+
+    rewrite(copied, excuse)
+    assert open_backend(copied, choice="openvino-bf16", threads=1, cache_dir=cache).name == "openvino-bf16"
 
 
 def test_scores_that_are_not_finite_never_agree(drawn: Bundle) -> None:

@@ -20,6 +20,7 @@ from inspection.errors import BundleError, PictureError
 from inspection.frame import CropPixels
 from tests.vision.plates import comparing, noisy, printed, reference_of, seen
 from vision.bundle import MANIFEST, Bundle, load_bundle
+from vision.content import with_content_hash
 from vision.recipe import Recipe
 from vision.reference import HELD, ReferencePicture
 
@@ -196,7 +197,7 @@ def test_a_bundle_with_a_damaged_reference_is_refused(
 ) -> None:
     manifest = json.loads((compared.path / MANIFEST).read_text())
     manifest["recipe"]["reference"]["png"] = change(manifest["recipe"]["reference"]["png"])
-    (compared.path / MANIFEST).write_text(json.dumps(manifest))
+    (compared.path / MANIFEST).write_text(json.dumps(with_content_hash(manifest)))
 
     with pytest.raises(BundleError, match=rf"recipe\.reference.*{message}.*: train the bundle again"):
         load_bundle(compared.path)
@@ -205,7 +206,7 @@ def test_a_bundle_with_a_damaged_reference_is_refused(
 def test_a_bundle_that_compares_with_nothing_is_refused(compared: Bundle) -> None:
     manifest = json.loads((compared.path / MANIFEST).read_text())
     manifest["recipe"]["reference"] = None
-    (compared.path / MANIFEST).write_text(json.dumps(manifest))
+    (compared.path / MANIFEST).write_text(json.dumps(with_content_hash(manifest)))
 
     with pytest.raises(BundleError, match=r"there is no recipe\.reference: train the bundle again"):
         load_bundle(compared.path)
