@@ -17,6 +17,7 @@ from camera.formats import FrameIds, PixelFormat, to_pixels
 from camera.settings import CameraSettings
 from inspection import clock
 from inspection.errors import CameraError, PictureError
+from inspection.extras import how_to_add
 from inspection.frame import Capture, Frame, Missed
 from inspection.verdict import Reason
 
@@ -29,7 +30,7 @@ _GAIN = ("Gain", "GainRaw")
 class GenicamConfig(CameraSettings):
     """A GenICam camera."""
 
-    kind: Literal["genicam"] = Field(description="GenICam through a GenTL producer; needs linegate[genicam].")
+    kind: Literal["genicam"] = Field(description="GenICam through a GenTL producer; needs the extra `genicam`.")
     cti: tuple[Path, ...] = Field(min_length=1, description="GenTL producer files (.cti) from the camera's vendor.")
     serial: str | None = Field(default=None, description="Serial number of the camera; by default chosen by index.")
     index: int = Field(default=0, ge=0, description="Which of the cameras found, where no serial is given.")
@@ -243,7 +244,7 @@ def _harvester(cti: tuple[Path, ...]) -> Any:
     try:
         from harvesters.core import Harvester  # noqa: PLC0415
     except ImportError as error:
-        detail = "the extra is not installed: pip install 'linegate[genicam]'"
+        detail = f"harvesters is not installed: {how_to_add('genicam')}"
         raise CameraError(Reason.CAMERA_LOST, detail) from error
     # What it logs comes to us as an exception as well; its tracebacks are not for the line's journal.
     logging.getLogger("harvesters.core").setLevel(logging.CRITICAL)

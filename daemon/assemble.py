@@ -5,7 +5,6 @@ import secrets
 import socket
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Protocol
 
 from camera.process import CameraProcess
@@ -21,6 +20,7 @@ from daemon.model import Model, Models, Voice
 from daemon.shadow import Shadow
 from daemon.station import Station, StationSettings
 from daemon.tally import Tally
+from daemon.version import version
 from dashboard.serve import bind
 from inspection.errors import ConfigError, UnavailableError
 from inspection.frame import Crops, Missed
@@ -137,7 +137,7 @@ def assemble(config: Config, *, page: socket.socket | None = None, make_model: M
     archive = Archive(config.records.archive, metrics) if config.records.archive else None
     shared = _Shared(config, session, models, shadow, drift, metrics, records, archive)
     units = tuple(shared.unit(name, settings) for name, settings in config.stations.items())
-    program = version("linegate")
+    program = version()
     return Daemon(
         config, session, program, models, origin, make_model, shadow, drift, metrics, records, archive, units, page
     )
@@ -149,7 +149,7 @@ def _metrics(config: Config) -> Heard:
         deadlines={name: station.usual_deadline_ms / 1000 for name, station in config.stations.items()},
         links=(*config.stations, "records"),
         max_batch=config.model.max_batch,
-        version=version("linegate"),
+        version=version(),
     )
 
 

@@ -5,7 +5,6 @@ import io
 import json
 import sys
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
 from daemon.commands import (
@@ -31,7 +30,9 @@ from daemon.commands import (
     train,
     upgrade,
 )
+from daemon.version import version
 from inspection.errors import ConfigError, LinegateError, Mistake, UnavailableError
+from inspection.spawn import keep_program
 
 EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
 EX_TEMPFAIL = 75  # and on this it does
@@ -60,6 +61,14 @@ COMMANDS = (
 )
 
 
+class _Version(argparse.Action):
+    """Unlike argparse's own, asks for the version only when it is wanted: in a checkout git tells it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"linegate {version()}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line; heavy imports wait until a command runs."""
     top = argparse.ArgumentParser(
@@ -67,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
         description="Camera line inspection: every trigger ends in exactly one verdict before its deadline.",
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 75 not possible now, 78 wrong configuration.",
     )
-    top.add_argument("--version", action="version", version=f"linegate {version('linegate')}")
+    top.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.register(commands)
@@ -76,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """The console script. A LinegateError becomes one line on standard error, never a traceback."""
+    keep_program()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     args = parser().parse_args(argv)

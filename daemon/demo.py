@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from daemon import logs
+from daemon import logs, shipped
 from daemon.assemble import assemble
 from daemon.config import Config, load
 from daemon.lock import held
@@ -28,7 +28,7 @@ class Demo:
     """Everything that `make run` starts. Ports that are taken are replaced by free ones."""
 
     def __init__(self, *, mqtt_port: int, http_port: int, models: Path | None, backend: str, log_level: str) -> None:
-        self._bundle = (models or _models()) / "bsdata"
+        self._bundle = (models or shipped.models()) / "bsdata"
         self._manifest = self._bundle / "demo" / "manifest.csv"
         if not self._manifest.is_file():
             raise ConfigError(f"--models: {self._bundle} holds no demo pictures; name the folder that has bsdata/demo")
@@ -127,10 +127,6 @@ def _say(text: str, end: str = "\n") -> None:
     except OSError:  # the terminal was closed, or the reader of the pipe has gone: the line goes on without
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a descriptor is wanted
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
-def _models() -> Path:
-    return Path(__file__).resolve().parent.parent / "models"
 
 
 def _bind(port: int) -> socket.socket:

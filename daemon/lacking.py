@@ -12,6 +12,7 @@ from camera.genicam import GenicamConfig
 from camera.opencv import OpencvConfig
 from camera.simulated import SimulatedConfig
 from daemon.config import Config
+from inspection.extras import how_to_add
 from inspection.whole import open_file, what_is
 
 _DOWN = ", so that camera will be down"
@@ -31,7 +32,7 @@ def lacking(config: Config) -> list[str]:
                 case GenicamConfig():
                     told += [f"{key}.cti: there is no {path}{_DOWN}" for path in kind.cti if what_is(path) != "file"]
                     if find_spec("harvesters") is None:
-                        told.append(f"{key}.kind: genicam needs harvesters: pip install 'linegate[genicam]'{_DOWN}")
+                        told.append(f"{key}.kind: genicam needs harvesters: {how_to_add('genicam')}{_DOWN}")
                 case OpencvConfig():
                     told += [f"{key}.{missing}{_DOWN}" for missing in _not_opened(kind)]
                 case FolderConfig() | SimulatedConfig():

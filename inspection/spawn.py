@@ -5,6 +5,7 @@ import ctypes
 import multiprocessing.connection  # noqa: F401 - `join` would import it when files may have run out
 import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.context import SpawnProcess
@@ -32,6 +33,16 @@ def start(target: Callable[..., None], *args: Any, name: str) -> SpawnProcess:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process
+
+
+def keep_program() -> None:
+    """Called first in the program: children that start later import the file that this process runs.
+
+    A child imports its parent's script by name. Where the name goes through a link, an upgrade may have turned it.
+    """
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if script is not None:
+        sys.modules["__main__"].__file__ = os.path.realpath(script)
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspection.errors import DataError
+from inspection.extras import how_to_add
 from inspection.part import Label
 from training.evaluate import Evaluation, truth_of
 
@@ -24,7 +25,7 @@ def plot(evaluation: Evaluation, folder: Path) -> tuple[Path, Path]:
         _save(folder / HISTOGRAM, 2, lambda panels: _histogram(panels, evaluation))
         _save(folder / ROC, 1, lambda panels: _roc(panels[0], evaluation))
     except ImportError as error:
-        raise DataError("plots need matplotlib: pip install 'linegate[train]'") from error
+        raise DataError(f"plots need matplotlib: {how_to_add('train')}") from error
     except OSError as error:
         raise DataError(f"{folder}: the plots cannot be written ({error.strerror})") from error
     return folder / HISTOGRAM, folder / ROC

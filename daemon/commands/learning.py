@@ -7,6 +7,7 @@ from pathlib import Path
 from daemon.commands.place import require_free
 from daemon.commands.targets import add_targets
 from inspection.errors import DataError
+from inspection.extras import how_to_add
 
 
 def add_outcome(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def require_ready(doing: str, out: Path, *, force: bool) -> None:
     """Raises DataError where torch is missing or `out` may not be written; costs no import of torch."""
     if find_spec("torch") is None:
-        raise DataError(f"{doing} needs torch: pip install 'linegate[train]'")
+        raise DataError(f"{doing} needs torch: {how_to_add('train')}")
     require_free(out, force=force)
 
 

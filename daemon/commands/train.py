@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from daemon.commands.labelled import add_data
 from daemon.commands.learning import add_device, add_outcome, minutes, require_ready
 from daemon.commands.targets import targets
+from daemon.shipped import models
 from inspection import clock
 from inspection.errors import DataError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from training.make import Made
     from vision.resnet import ResNet18
 
-IMAGENET = Path(__file__).resolve().parents[2] / "models/imagenet-resnet18/resnet18-imagenet.safetensors"
+IMAGENET = models() / "imagenet-resnet18" / "resnet18-imagenet.safetensors"
 RECIPES = ("reference", "whole-frame")
 AUTO = "auto"
 OK_ONLY = "ok-only"
