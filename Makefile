@@ -12,11 +12,16 @@ EXTRAS ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo '[cuda]')
 ARGS ?=
 PREFIX ?= /opt/linegate
 DESTDIR ?=
+BINDIR ?= /usr/local/bin
 SYSCONFDIR ?= /etc
 UNITDIR ?= /usr/lib/systemd/system
 SYSUSERSDIR ?= /usr/lib/sysusers.d
 TMPFILESDIR ?= /usr/lib/tmpfiles.d
-PREFIXDIR = $(DESTDIR)$(PREFIX)
+# So many versions stay side by side, those that stations still run not counted.
+KEEP ?= 3
+VERSION ?=
+places = PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' BINDIR='$(BINDIR)' SYSCONFDIR='$(SYSCONFDIR)' UNITDIR='$(UNITDIR)' \
+  SYSUSERSDIR='$(SYSUSERSDIR)' TMPFILESDIR='$(TMPFILESDIR)'
 
 define need_python
 linegate needs Python 3.11 or newer with its venv module, and found none.
@@ -25,12 +30,12 @@ endef
 export need_python
 
 .DEFAULT_GOAL := help
-.PHONY: help python run test lint bench accuracy drill-swap drill-systemd drill-outbox install uninstall clean
+.PHONY: help python run test lint bench accuracy drill-swap drill-systemd drill-fresh drill-outbox install rollback-install uninstall clean
 # Never half an environment: a target whose recipe failed is no target.
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv-run/.installed ## the demo: a station on real pictures, MQTT on 1883, page on 9580 (ARGS=...)
 	@exec .venv-run/bin/linegate demo $(ARGS)
@@ -61,57 +66,31 @@ drill-systemd: .venv/.installed ## boot a real systemd in a container and break 
 drill-outbox: .venv/.installed ## damage copies of an outbox file in 10,000 places (ARGS=... CASES and SEED instead)
 	.venv/bin/python -m tests.transport.damage $(or $(ARGS),10000)
 
-install: ## as root: /opt/linegate, the unit, an example under /etc/linegate; starts nothing
+drill-fresh: ## make test in a bare Debian, as root and as an ordinary user (root; ARGS=--help)
+	@$(PYTHON) tests/systemd/fresh.py $(ARGS)
+
+install: ## as root: linegate under /opt/linegate, the unit, an example under /etc/linegate; starts nothing
 	@[ -n "$(SYSTEM_PYTHON)" ] || { echo "$$need_python"; exit 1; }
 	@case "$$($(SYSTEM_PYTHON) -c 'import sys; print(sys.base_prefix)')" in /home/*|/root/*) \
 	  echo "$(SYSTEM_PYTHON) lies in a home, which the service cannot see; name another: SYSTEM_PYTHON=..."; exit 1;; esac
-	@# A folder that some other hand filled is not ours to write to.
-	@[ ! -e $(PREFIXDIR) ] || [ -e $(PREFIXDIR)/.linegate ] || [ -z "$$(ls -A $(PREFIXDIR))" ] \
-	  || { echo "$(PREFIXDIR) holds something else; name another place: make install PREFIX=..."; exit 1; }
-	install -d $(PREFIXDIR) && touch $(PREFIXDIR)/.linegate
-	$(SYSTEM_PYTHON) -m venv $(PREFIXDIR)
-	rm -rf build
-	$(PREFIXDIR)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt '.$(EXTRAS)'
-	rm -rf build
-	@# A staged environment names the place that it will have, not the one where it was made.
-	@[ -z "$(DESTDIR)" ] || grep -rlI -- '$(PREFIXDIR)' $(PREFIXDIR)/bin $(PREFIXDIR)/pyvenv.cfg \
-	  | xargs -r sed -i 's|$(PREFIXDIR)|$(PREFIX)|g'
-	install -d $(PREFIXDIR)/models && cp -R models/. $(PREFIXDIR)/models/
-	install -m 0644 -D -t $(PREFIXDIR)/share config.yaml linegate.schema.json
-	install -d -m 0750 $(DESTDIR)$(SYSCONFDIR)/linegate
-	@[ -e $(DESTDIR)$(SYSCONFDIR)/linegate/example.yaml ] || \
-	  sed 's|/opt/linegate|$(PREFIX)|g' systemd/example.yaml > $(DESTDIR)$(SYSCONFDIR)/linegate/example.yaml
-	install -d $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(TMPFILESDIR)
-	sed 's|/opt/linegate|$(PREFIX)|g' systemd/linegate@.service > $(DESTDIR)$(UNITDIR)/linegate@.service
-	install -m 0644 systemd/linegate.sysusers $(DESTDIR)$(SYSUSERSDIR)/linegate.conf
-	install -m 0644 systemd/linegate.tmpfiles $(DESTDIR)$(TMPFILESDIR)/linegate.conf
-	@# Older ones would log the two settings as unknown at every start.
-	@if [ "$$(systemctl --version 2>/dev/null | awk 'NR == 1 { print $$2 }')" -ge 254 ] 2>/dev/null; then \
-	  install -D -m 0644 systemd/backoff.conf $(DESTDIR)$(UNITDIR)/linegate@.service.d/backoff.conf; fi
-	@[ -n "$(DESTDIR)" ] || { systemd-sysusers linegate.conf && systemd-tmpfiles --create linegate.conf; }
-	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
-	@echo
-	@echo "Installed. Nothing was started. Next, with a NAME for the station:"
-	@echo "  cp $(SYSCONFDIR)/linegate/example.yaml $(SYSCONFDIR)/linegate/NAME.yaml   # and edit it"
-	@echo "  $(PREFIX)/bin/linegate check $(SYSCONFDIR)/linegate/NAME.yaml"
-	@echo "  systemctl enable --now linegate@NAME"
+	@$(places) SYSTEM_PYTHON='$(SYSTEM_PYTHON)' EXTRAS='$(EXTRAS)' KEEP='$(KEEP)' systemd/install.sh install
 
-uninstall: ## as root: remove what install put there; configs and records stay
-	@[ -e $(PREFIXDIR)/.linegate ] || { echo "linegate is not installed in $(PREFIXDIR)"; exit 1; }
-	@[ -n "$(DESTDIR)" ] || ! systemctl --quiet is-active 'linegate@*' 2>/dev/null \
-	  || { echo "Stop the stations first: systemctl disable --now 'linegate@*'"; exit 1; }
-	rm -rf $(PREFIXDIR) $(DESTDIR)$(UNITDIR)/linegate@.service.d
-	rm -f $(DESTDIR)$(UNITDIR)/linegate@.service $(DESTDIR)$(SYSUSERSDIR)/linegate.conf $(DESTDIR)$(TMPFILESDIR)/linegate.conf
-	@[ -n "$(DESTDIR)" ] || [ ! -d /run/systemd/system ] || systemctl daemon-reload
-	@echo "Removed. Kept: $(SYSCONFDIR)/linegate (configs), /var/lib/linegate (records not yet delivered), the user linegate."
+rollback-install: ## as root: the version before this one, or VERSION=... of those under /opt/linegate/versions
+	@$(places) VERSION='$(VERSION)' systemd/install.sh rollback
+
+uninstall: ## as root: remove what install put there; configs, bundles and records stay
+	@$(places) systemd/install.sh uninstall
 
 clean: ## remove what the targets above made, the environments too
 	rm -rf .venv .venv-run build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-# $(call environment,FOLDER,EXTRAS): a virtual environment with exactly the versions of constraints.txt.
+# $(call environment,FOLDER,EXTRAS,SIZES): a virtual environment with exactly the versions of constraints.txt.
+torch = $(findstring cuda,$(EXTRAS))$(findstring train,$(EXTRAS))
+comma := ,
+semicolon := ;
 define environment
 @[ -n "$(PYTHON)" ] || { echo "$$need_python"; exit 1; }
-@echo "Setting up $(1) with $$($(PYTHON) --version); once only"
+@echo "Setting up $(1) with $$($(PYTHON) --version); once only: $(3)"
 @[ -x $(1)/bin/pip ] || $(PYTHON) -m venv $(1)
 $(1)/bin/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.$(2)'
 @touch $@
@@ -122,7 +101,7 @@ python:
 	@[ -n "$(PYTHON)" ] || tests/packages.sh python3 python3-venv
 
 .venv-run/.installed: pyproject.toml constraints.txt | python
-	$(call environment,.venv-run,$(EXTRAS))
+	$(call environment,.venv-run,$(EXTRAS),$(if $(torch),3.2 GB,200 MB) to download$(comma) $(if $(torch),6,0.6) GB on disk)
 
 .venv/.installed: pyproject.toml constraints.txt | python
-	$(call environment,.venv,[dev])
+	$(call environment,.venv,[dev],3.3 GB to download$(comma) 6.2 GB on disk with a CUDA build of torch$(semicolon) docs/dependencies.md tells how to do with less)

@@ -1,7 +1,7 @@
 """The annotated config.yaml, its schema for editors, and the page that lists every setting."""
 
 import re
-import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -119,15 +119,15 @@ def test_both_examples_tell_of_the_same_place_on_a_line() -> None:
     assert [key for key in order if key in shorter] == shorter
 
 
-def test_make_install_brings_the_example_and_its_schema() -> None:
-    planned = subprocess.run(
-        ["make", "-C", str(ROOT), "--dry-run", "install", "DESTDIR=/nowhere"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    named = Path(INSTALLED.read_text().split("$schema=")[1].splitlines()[0])
-    assert f"/nowhere{named.parent} config.yaml {named.name}" in planned
+def test_the_wheel_brings_what_the_installed_example_names() -> None:
+    brought = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
+    files = {
+        f"{to}/{path.name}" for to, patterns in brought.items() for pattern in patterns for path in ROOT.glob(pattern)
+    }
+    named = re.findall(r"/opt/linegate/current/(\S+\.\w+)", INSTALLED.read_text())
+    assert len(named) == 3
+    assert not [name for name in named if name not in files]
+    assert "/opt/linegate/current/share/linegate/models/bsdata " in INSTALLED.read_text()
 
 
 def test_an_empty_section_is_named_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

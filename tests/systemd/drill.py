@@ -25,13 +25,13 @@ CONFIG = """\
 site: works
 line: line1
 state_dir: /var/lib/linegate/raceway
-model: {bundle: /opt/linegate/models/bsdata}
+model: {bundle: /opt/linegate/current/share/linegate/models/bsdata}
 mqtt: {username: line, password_file: mqtt-password}
 stations:
   raceway:
     mode: free_running
     cameras:
-      top: {kind: folder, path: /opt/linegate/models/bsdata/demo/manifest.csv}
+      top: {kind: folder, path: /opt/linegate/current/share/linegate/models/bsdata/demo/manifest.csv}
 """
 
 
@@ -112,8 +112,12 @@ def _wait(holds: Callable[[], bool], seconds: float) -> bool:
     return held
 
 
-def install(root: Path) -> None:
+def install_version(root: Path) -> None:
     subprocess.run(["make", "-C", str(ROOT), "install", f"DESTDIR={root}"], check=True, stdout=subprocess.DEVNULL)
+
+
+def install(root: Path) -> None:
+    install_version(root)
     (root / "etc/linegate/raceway.yaml").write_text(CONFIG)
     drop_in = root / "etc/systemd/system/linegate@.service.d/drill.conf"
     drop_in.parent.mkdir(parents=True)
@@ -175,11 +179,44 @@ def breaking(machine: Machine) -> Iterator[Step]:
     yield "hung, the watchdog ends it and it comes back", back and barked, f"{restarts() - before} restart"
 
 
+def upgrading(machine: Machine) -> Iterator[Step]:
+    """The installs run outside the container, where the index is; the restarts inside it."""
+
+    def version() -> str:
+        return os.readlink(machine.root / "opt/linegate/current").removeprefix("versions/")  # noqa: PTH115
+
+    def children() -> dict[str, str]:
+        listed = machine.run("pgrep", "-u", "linegate", "-a", "-f", "spawn_main").stdout.splitlines()
+        return dict(line.split(" ", 1) for line in listed)
+
+    main, old, before = machine.show("MainPID"), version(), children()
+    install_version(machine.root)
+    new = version()
+    yield "an upgrade leaves the station alone", machine.show("MainPID") == main and new != old, f"{old} to {new}"
+    for pid in before:
+        machine.run("kill", "-KILL", pid)
+    _wait(lambda: len(children()) >= len(before) and not set(before) & set(children()), 60)
+    again = children()
+    same = bool(again) and all(f"/versions/{old}/" in line for line in again.values())
+    yield "a child that starts after it is of the old version", same and machine.show("MainPID") == main, ""
+
+    machine.run("systemctl", "restart", UNIT)
+    yield "restarted, the station is of the new version", _runs(machine, new), machine.show("StatusText")
+    undone = subprocess.run(["make", "-C", str(ROOT), "rollback-install", f"DESTDIR={machine.root}"], check=False)
+    machine.run("systemctl", "restart", UNIT)
+    yield "rolled back and restarted, it is of the old one", not undone.returncode and _runs(machine, old), ""
+
+
+def _runs(machine: Machine, version: str) -> bool:
+    command = machine.run("ps", "-o", "args=", "-p", machine.show("MainPID")).stdout
+    return machine.active() and f"/versions/{version}/" in command
+
+
 def ending(machine: Machine) -> Iterator[Step]:
     run, show = machine.run, machine.show
     refused = run("make", "--no-print-directory", "-C", str(ROOT), "uninstall")
-    there = (machine.root / "opt/linegate/bin/linegate").exists()
-    yield "uninstall refuses while a station runs", refused.returncode != 0 and there, refused.stdout.splitlines()[-1]
+    there = (machine.root / "opt/linegate/current/bin/linegate").exists()
+    yield "uninstall refuses while a station runs", refused.returncode != 0 and there, refused.stderr.splitlines()[0]
     began = time.monotonic()
     run("systemctl", "stop", UNIT)
     took = time.monotonic() - began
@@ -187,7 +224,7 @@ def ending(machine: Machine) -> Iterator[Step]:
     yield "stop is clean and quick", show("Result") == "success" and took < 6, result
     left = run("pgrep", "-u", "linegate").stdout + run("find", "/dev/shm", "-user", "linegate").stdout
     yield "nothing is left running or in shared memory", not left, left
-    example = run("/opt/linegate/bin/linegate", "check", "/etc/linegate/example.yaml")
+    example = run("/usr/local/bin/linegate", "check", "/etc/linegate/example.yaml")
     yield "the installed example passes `linegate check`", example.returncode == 0, example.stdout + example.stderr
     log = run("journalctl", "-u", UNIT, "--no-pager").stdout.splitlines()
     faults = [line for line in log if re.search(r"Traceback|Permission denied|not permitted", line)]
@@ -195,9 +232,11 @@ def ending(machine: Machine) -> Iterator[Step]:
     removed = (
         run("make", "--no-print-directory", "-C", str(ROOT), "uninstall").returncode == 0
         and not (machine.root / "opt/linegate").exists()
+        and not (machine.root / "usr/local/bin/linegate").is_symlink()
     )
-    kept = all((machine.root / name).exists() for name in ("var/lib/linegate/raceway", "etc/linegate/raceway.yaml"))
-    yield "uninstall removes the program and keeps configs and records", removed and kept, ""
+    places = ("var/lib/linegate/raceway", "var/lib/linegate/models", "etc/linegate/raceway.yaml")
+    kept = all((machine.root / name).exists() for name in places)
+    yield "uninstall removes the program and keeps configs, bundles and records", removed and kept, ""
 
 
 def main() -> int:
@@ -208,7 +247,7 @@ def main() -> int:
     with overlay() as root:
         install(root)
         with booted(root) as machine:
-            for words, held, seen in chain(starting(machine), breaking(machine), ending(machine)):
+            for words, held, seen in chain(starting(machine), breaking(machine), upgrading(machine), ending(machine)):
                 print(f"{'ok    ' if held else 'FAILED'}  {words}{f'  ({seen.strip()})' if seen else ''}", flush=True)
                 failed += not held
             if failed:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
     program = tmp_path / "linegate"
     shutil.copy("/bin/true", program)
     unit = tmp_path / "linegate@.service"
-    unit.write_text(UNIT.read_text().replace("/opt/linegate/bin/linegate", str(program)))
+    unit.write_text(UNIT.read_text().replace("/opt/linegate/current/bin/linegate", str(program)))
     verified = run("systemd-analyze", "verify", f"{unit}:linegate@raceway.service")
     assert (verified.returncode, verified.stderr) == (0, "")
 
@@ -85,8 +86,10 @@ def test_the_user_and_the_folders_are_made_on_an_empty_system(tmp_path: Path) ->
         "systemd-tmpfiles", f"--root={tmp_path}", "--create", "-", text=UNIT.with_name("linegate.tmpfiles").read_text()
     )
     assert folders.returncode == 0, folders.stderr
-    for folder in ("etc/linegate", "var/lib/linegate"):
+    for folder in ("etc/linegate", "var/lib/linegate", "var/lib/linegate/models"):
         assert (tmp_path / folder).stat().st_mode & 0o777 == 0o750
+    # What root makes among the bundles can be read by the service.
+    assert (tmp_path / "var/lib/linegate/models").stat().st_mode & stat.S_ISGID
 
 
 def test_the_example_is_a_config_whose_state_is_where_its_unit_may_write() -> None:
