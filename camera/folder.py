@@ -1,17 +1,19 @@
 """Replays pictures of a manifest or a folder, with what they are known to show."""
 
-import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from camera.picture import SUFFIXES, read_picture
+from camera.files import find_pictures, label_of
+from camera.manifest import read_manifest
+from camera.names import shown
+from camera.picture import read_picture
 from camera.settings import CameraSettings
 from inspection import clock
-from inspection.errors import CameraError, PictureError
+from inspection.errors import CameraError, DataError, PictureError
 from inspection.frame import Capture, Frame, Missed
 from inspection.part import Label
 from inspection.verdict import Reason
@@ -23,7 +25,7 @@ class FolderConfig(CameraSettings):
     kind: Literal["folder"] = Field(description="Pictures from disk.")
     path: Path = Field(
         description="A manifest (CSV with the columns path, label and, where wanted, split; paths are relative to it) "
-        "or a folder of pictures, sorted by name, where subfolders ok and ng give the label."
+        "or a folder of pictures, sorted by name, where folders ok and ng in it give the label."
     )
     split: str | None = Field(default=None, description="Only the manifest's rows with this split.")
     loop: bool = Field(default=True, description="Begin again after the last picture.")
@@ -62,7 +64,7 @@ class FolderCamera:
         """Raises CameraError (camera_lost) for a manifest or folder that cannot be used."""
         self._name = name
         self._config = config
-        self._entries = _from_folder(config.path) if config.path.is_dir() else _from_manifest(config.path, config.split)
+        self._entries = _entries(config)
         if not self._entries:
             raise CameraError(
                 Reason.CAMERA_LOST,
@@ -92,34 +94,35 @@ class FolderCamera:
         return Frame(self._name, number, pixels, captured, bit_depth, entry.source, entry.label)
 
 
+def left_out(path: Path) -> tuple[str, ...]:
+    """What is not played of the folder or manifest `path`, each with a count and examples."""
+    try:
+        if path.is_dir():
+            return find_pictures(path).notes()
+        manifest = read_manifest(path)
+    except (DataError, OSError):  # told by whoever opens the camera
+        return ()
+    return (f"columns that are not read: {', '.join(manifest.ignored)}",) if manifest.ignored else ()
+
+
+def _entries(config: FolderConfig) -> tuple[_Entry, ...]:
+    try:
+        return _from_folder(config.path) if config.path.is_dir() else _from_manifest(config.path, config.split)
+    except DataError as error:
+        raise CameraError(Reason.CAMERA_LOST, str(error)) from error
+
+
 def _from_folder(folder: Path) -> tuple[_Entry, ...]:
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    labels = {label.value: label for label in Label}
-    return tuple(_Entry(file, str(file.relative_to(folder)), labels.get(file.parent.name)) for file in files)
+    return tuple(
+        _Entry(file, shown(file.relative_to(folder)), label_of(file, folder, named=True))
+        for file in find_pictures(folder).pictures
+    )
 
 
-def _from_manifest(manifest: Path, split: str | None) -> tuple[_Entry, ...]:
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            columns = table.fieldnames or ()
-            if "path" not in columns or (split is not None and "split" not in columns):
-                missing = "path" if "path" not in columns else "split"
-                raise CameraError(Reason.CAMERA_LOST, f"{manifest} has no column {missing}")
-            return tuple(
-                _entry(manifest, table.line_num, row) for row in table if split is None or row["split"] == split
-            )
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CameraError(Reason.CAMERA_LOST, f"{manifest}: {error}") from error
-
-
-def _entry(manifest: Path, line: int, row: Mapping[str, str | None]) -> _Entry:
-    text = row.get("label") or ""
-    try:
-        label = Label(text) if text else None
-    except ValueError as error:
-        raise CameraError(Reason.CAMERA_LOST, f"{manifest}:{line}: the label {text!r} is neither ok nor ng") from error
-    path = row.get("path")
-    if not path:
-        raise CameraError(Reason.CAMERA_LOST, f"{manifest}:{line}: the path is missing")
-    return _Entry(manifest.parent / path, path, label)
+def _from_manifest(file: Path, split: str | None) -> tuple[_Entry, ...]:
+    manifest = read_manifest(file, ("path",) if split is None else ("path", "split"))
+    return tuple(
+        _Entry(row.path, shown(row.name), row.label)
+        for row in manifest.rows
+        if split is None or row.split == split.casefold()
+    )

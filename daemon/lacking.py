@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import assert_never
 
-from camera.folder import FolderConfig
+from camera.folder import FolderConfig, left_out
 from camera.genicam import GenicamConfig
 from camera.opencv import OpencvConfig
 from camera.simulated import SimulatedConfig
@@ -44,14 +44,18 @@ def lacking(config: Config) -> list[str]:
 
 def unwise(config: Config) -> list[str]:
     """What works and should be otherwise. Never holds the password that it warns of."""
-    return [
-        f"stations.{station}.cameras.{camera}.source: holds a password, which everybody who may read this file or a "
-        "list of processes sees; write USER:PASSWORD into a file that only linegate may read, and name it in "
-        "password_file"
-        for station, settings in config.stations.items()
-        for camera, kind in settings.cameras.items()
-        if isinstance(kind, OpencvConfig) and _PASSWORD.search(kind.source)
-    ]
+    told: list[str] = []
+    for station, settings in config.stations.items():
+        for camera, kind in settings.cameras.items():
+            key = f"stations.{station}.cameras.{camera}"
+            if isinstance(kind, OpencvConfig) and _PASSWORD.search(kind.source):
+                told.append(
+                    f"{key}.source: holds a password, which everybody who may read this file or a list of processes"
+                    " sees; write USER:PASSWORD into a file that only linegate may read, and name it in password_file"
+                )
+            if isinstance(kind, FolderConfig):
+                told += [f"{key}.path: left out: {note}" for note in left_out(kind.path)]
+    return told
 
 
 def is_example(config: Config) -> bool:

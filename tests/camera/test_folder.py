@@ -58,13 +58,13 @@ def test_a_picture_that_is_gone_or_broken_is_a_decode_error_and_the_next_one_com
 @pytest.mark.parametrize(
     ("text", "split", "expected"),
     [
-        ("file,label\na.png,ok\n", None, "has no column path"),
-        ("path,label\na.png,ok\n", "test", "has no column split"),
-        ("path,label\na.png,ok\nb.png,bad\n", None, "manifest.csv:3: the label 'bad' is neither ok nor ng"),
-        ("label,path\nok,a.png\nok\n", None, "manifest.csv:3: the path is missing"),
+        ("file,label\na.png,ok\n", None, "no column 'path'"),
+        ("path,label\na.png,ok\n", "test", "no column 'split'"),
+        ("path,label\na.png,ok\nb.png,bad\n", None, "manifest.csv:3: label 'bad' is neither ok nor ng"),
+        ("label,path\nok,a.png\nok\n", None, "manifest.csv:3: the path is empty"),
         ("path,split\na.png,train\n", "test", "has no pictures of split test"),
-        ("", None, "has no column path"),
-        ("path\n\xff\xfe", None, "decode"),
+        ("", None, "no column 'path'"),
+        ("\xff\xfe\x00path", None, "not readable as utf-16"),
     ],
 )
 def test_a_wrong_manifest_is_a_camera_error_that_names_the_place(
