@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from camera.manifest import read_manifest
 from daemon import logs, shipped
 from daemon.assemble import assemble
 from daemon.config import Config, load
@@ -17,7 +18,6 @@ from dashboard.serve import bind
 from inspection import clock
 from inspection.errors import ConfigError
 from inspection.verdict import Outcome
-from training.dataset import load_dataset
 from transport.broker import EmbeddedBroker
 
 HOST = "127.0.0.1"
@@ -89,7 +89,7 @@ class Demo:
         await model.worker.ready.wait()
         _say(f"  ready after {clock.monotonic() - self._began:.1f} s on {model.worker.backend_name}")
         tally = next(unit.station.tally for unit in daemon.units if unit.name == "raceway-live")
-        pictures, told, passed = len(load_dataset(self._manifest).samples), 0.0, False
+        pictures, told, passed = len(read_manifest(self._manifest).rows), 0.0, False
         while True:
             await asyncio.sleep(0.1)
             agreement = tally.agreement

@@ -17,6 +17,7 @@ import torch
 
 from inspection.errors import BackendError, BundleError, DataError
 from inspection.part import Label
+from training.data.learnt import require_new
 from training.dataset import Dataset, require_classes
 from training.decide import TAUGHT, clear_of
 from training.device import CPU
@@ -105,6 +106,9 @@ def compress(
     targets = targets or told_targets(teacher.metrics.get("decision") or {})
     require_provable(targets, val, "val")
     unseen = _unseen(teacher, dataset)
+    if unseen is None:
+        require_new(teacher, val, "choose the thresholds")
+    require_new(teacher, dataset.of("test"), "test the result")
     whole = build_resnet18(teacher.tensors())
     with tempfile.TemporaryDirectory(prefix="linegate-compress-") as scratch:
         student, views = _taught(
@@ -232,7 +236,7 @@ def _unseen(teacher: Bundle, dataset: Dataset) -> Scores | None:
     if held_out is None or len(held_out.scores) != len(learnt) or teacher.data_hash != dataset.digest():
         raise DataError(
             f"{dataset.source}: not the pictures that {teacher.path} learnt from, val among them: nobody can tell"
-            " which of these it has seen. Name the data set of the training, unchanged"
+            " which of these it has seen. Name the data set of the training, unchanged, or train again with this one"
         )
     val = np.array([sample.split == "val" for sample in learnt], np.bool_)
     return held_out.scores[val]

@@ -20,7 +20,7 @@ def excerpt(samples: Sequence[Sample], count: int) -> list[Sample]:
         share = min(round(count * len(ranked) / len(samples)), len(ranked))
         chosen.extend(ranked[index * len(ranked) // share] for index in range(share))
     # Mixed, and the same in every run: names often follow time, and wear would put all bad parts at the end.
-    return sorted(chosen, key=lambda sample: hashlib.sha256(sample.name.encode()).digest())
+    return sorted(chosen, key=lambda sample: hashlib.sha256(sample.name.encode("utf-8", "surrogateescape")).digest())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for sample in samples:
         shutil.copyfile(sample.path, args.out / sample.path.name)
         kept.append(replace(sample, name=sample.path.name))
-    with (args.out / MANIFEST).open("w", encoding="utf-8", newline="") as file:
-        write_manifest(file, kept)
+    write_manifest(args.out / MANIFEST, kept)
     return 0
 
 

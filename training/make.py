@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from camera.picture import read_picture
 from inspection.part import Label
 from training.calibrate import Calibration, calibrate, sigmoid
+from training.data.learnt import stored as pictures_of
 from training.dataset import SPLITS, Dataset, Sample, Split, require_classes
 from training.decide import HELD_OUT, TRAINED, Decision, clear_of, decide
 from training.drift import drift_reference
@@ -201,7 +202,11 @@ def complete(
             data_hash=dataset.digest(),
             golden=[(picture_to_copy(s, Path(scratch)), s.label, score) for s, score in golden],
             golden_crops=[crops_of(sample, recipe) for sample, _ in golden],
-            scores={**scored.stored("val"), **(scored_test.stored("test") if scored_test else {})},
+            scores={
+                **scored.stored("val"),
+                **(scored_test.stored("test") if scored_test else {}),
+                **pictures_of(dataset),
+            },
             arch=arch_of(model.widths),
         )
     return Made(bundle, 0, val, test, decision)

@@ -13,6 +13,7 @@ from inspection.errors import DataError
 from inspection.part import Label
 from training.bank import distances, fitted_bank
 from training.calibrate import calibrate
+from training.data.learnt import stored as pictures_of
 from training.dataset import Dataset, Sample, Split
 from training.decide import Decision, decide
 from training.drift import drift_reference
@@ -102,7 +103,10 @@ def make_ok_only_bundle(
             data_hash=dataset.digest(),
             golden=[(picture_to_copy(sample, Path(scratch)), sample.label, score) for sample, score in golden],
             golden_crops=[crops_of(sample, recipe) for sample, _ in golden],
-            scores={name: array for split, one in scored.items() for name, array in one.stored(split).items()},
+            scores={
+                **{name: array for split, one in scored.items() for name, array in one.stored(split).items()},
+                **pictures_of(dataset),
+            },
         )
     return Made(bundle, 0, reports["val"], reports.get("test"), decision)
 

@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 
+from camera.names import shown
 from camera.picture import read_picture
 from inspection.errors import DataError, PictureError
 from inspection.frame import CropPixels
@@ -24,7 +25,7 @@ def crops_of(sample: Sample, recipe: Recipe) -> CropPixels:
     try:
         return recipe.crops(pixels, bit_depth if bit_depth == 8 else sample.bit_depth)
     except PictureError as error:
-        raise DataError(f"{sample.path}: {error}") from error
+        raise DataError(f"{shown(sample.path)}: {error}") from error
 
 
 def batches(samples: Sequence[Sample], recipe: Recipe, size: int) -> Iterator[CropPixels]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from inspection.errors import BundleError, DataError
 from inspection.part import Label
+from training.data.learnt import require_new
 from training.dataset import Dataset, Sample, require_classes
 from training.decide import HELD_OUT, TAUGHT, TRAINED, Decision, clear_of, decide
 from training.evaluate import score, truth_of
@@ -86,6 +87,8 @@ def rechoose(bundle: Bundle, backend: Backend, dataset: Dataset, targets: Target
             f"{dataset.source}: the model has learnt from val too, so that val cannot choose its thresholds: leave the "
             "data set out (training left scores of models that had not seen the picture), or name new pictures"
         )
+    require_new(bundle, chooses, "choose the thresholds")
+    require_new(bundle, checks, "check them")
     scores = score(bundle, backend, (*chooses, *checks), quiet=quiet)
     val = ScoredSplit(scores[: len(chooses)], truth_of(chooses), group_numbers(chooses))
     test = ScoredSplit(scores[len(chooses) :], truth_of(checks), group_numbers(checks)) if checks else None

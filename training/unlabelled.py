@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from camera.files import Found, find_pictures
+from camera.names import shown
 from camera.picture import SUFFIXES, read_picture
 from inspection.errors import DataError, PictureError
-from inspection.frame import digest
+from training.data.content import pixels_digest
 from training.dataset import Sample
 from vision.describe import Describer
 
@@ -31,7 +33,7 @@ class Looked:
 
     `pictures` are all different, in the order of their names. `known`, float32 [pictures, width], are the features of
     those that are labelled. `left_out` counts pictures of the folder that are labelled, `twice` copies of others;
-    `broken` names those that cannot be read and tells why.
+    `broken` names those that cannot be read and tells why. `notes` tell what else was left out.
     """
 
     pictures: tuple[Unlabelled, ...]
@@ -39,6 +41,7 @@ class Looked:
     left_out: int
     twice: int
     broken: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def look(
@@ -49,7 +52,8 @@ def look(
     Two pictures are the same where their pixels are. `bit_depth` is that of the values of 16-bit files. Raises
     DataError where there is none that can be used, or one of `known` cannot be read.
     """
-    files = _files(folder)
+    found = _found(folder)
+    files = found.pictures
     pictures: list[Unlabelled] = []
     broken: dict[str, str] = {}
     seen: set[str] = set()
@@ -61,22 +65,22 @@ def look(
                 pixels, depth = read_picture(sample.path)
                 features.append(describer.describe(pixels, depth if depth == 8 else sample.bit_depth).features)
             except PictureError as error:
-                raise DataError(f"{sample.path}: {error}; take it out of the data set") from error
-            seen.add(digest(pixels))
+                raise DataError(f"{shown(sample.path)}: {error}; take it out of the data set") from error
+            seen.add(pixels_digest(pixels))
             bar.update()
         labelled = frozenset(seen)
         for path in files:
             name = path.relative_to(folder).as_posix()
             try:
                 pixels, depth = read_picture(path)
-                same = digest(pixels)
+                same = pixels_digest(pixels)
                 if same in labelled:
                     left_out += 1
                 elif same in seen:
                     twice += 1
                 else:
-                    found = describer.describe(pixels, depth if depth == 8 else bit_depth)
-                    pictures.append(Unlabelled(path, name, found.margin, found.features))
+                    described = describer.describe(pixels, depth if depth == 8 else bit_depth)
+                    pictures.append(Unlabelled(path, name, described.margin, described.features))
                     seen.add(same)
             except PictureError as error:
                 broken[name] = str(error).removeprefix(f"{path}: ")
@@ -86,13 +90,14 @@ def look(
             f"{folder}: no picture to suggest: of {len(files)}, {left_out} are labelled already and {len(broken)}"
             " cannot be read"
         )
-    return Looked(tuple(pictures), np.array(features, np.float32), left_out, twice, broken)
+    return Looked(tuple(pictures), np.array(features, np.float32), left_out, twice, broken, found.notes())
 
 
-def _files(folder: Path) -> list[Path]:
+def _found(folder: Path) -> Found:
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not files:
-        raise DataError(f"{folder}: no picture in it ({', '.join(sorted(SUFFIXES))})")
-    return files
+        raise DataError(f"{shown(folder)}: no such folder")
+    found = find_pictures(folder)
+    if not found.pictures:
+        beside = "".join(f"; left out: {note}" for note in found.notes())
+        raise DataError(f"{shown(folder)}: no picture in it ({', '.join(sorted(SUFFIXES))}){beside}")
+    return found

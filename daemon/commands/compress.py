@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.commands.labelled import add_data
+from daemon.commands.labelled import add_data, labelled
 from daemon.commands.learning import add_device, add_outcome, minutes, require_ready
 from daemon.commands.targets import targets
 from inspection import clock
@@ -48,7 +48,6 @@ def main(args: argparse.Namespace) -> int:
     import torch  # noqa: PLC0415 - a line box has none
 
     from training.compress import compress  # noqa: PLC0415
-    from training.dataset import load_dataset  # noqa: PLC0415
     from training.device import learning_device  # noqa: PLC0415
     from training.targets import Targets  # noqa: PLC0415
     from vision.bundle import load_bundle  # noqa: PLC0415
@@ -59,7 +58,7 @@ def main(args: argparse.Namespace) -> int:
     asked = targets(args)
     compressed = compress(
         load_bundle(args.bundle),
-        load_dataset(args.data, args.bit_depth),
+        labelled(args, args.data),
         args.out,
         target=args.target,
         seed=args.seed,

@@ -4,9 +4,9 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from daemon.commands.labelled import add_data
+from daemon.commands.labelled import add_data, labelled, tell
 from inspection.errors import DataError
 from inspection.part import Label
 
@@ -39,18 +39,22 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def main(args: argparse.Namespace) -> int:
     """Exit code 0, or DataError, BundleError or BackendError with what to do."""
-    from training.dataset import load_dataset  # noqa: PLC0415 - numpy and OpenCV are not for `linegate --help`
+    from training.data.learnt import learnt  # noqa: PLC0415 - numpy and OpenCV are not for `linegate --help`
     from training.evaluate import evaluate  # noqa: PLC0415
     from vision.backends.choose import open_backend  # noqa: PLC0415
     from vision.bundle import load_bundle  # noqa: PLC0415
 
-    dataset = load_dataset(args.data, args.bit_depth)
+    dataset = labelled(args, args.data)
     samples = dataset.of(args.split)
     if not samples:
         known = sorted({s.split for s in dataset.samples} - {""})
         remedy = f"it has {', '.join(known)}" if known else "it has no split: use --split all"
         raise DataError(f"{args.data}: no picture of split '{args.split}'; {remedy}")
     bundle = load_bundle(args.bundle)
+    taught = len(learnt(bundle, samples))
+    if taught:
+        note = f"{taught} of these {len(samples)} pictures taught this model: its figures are too good for them"
+        tell(args.data, [note])
     backend = open_backend(args.bundle, choice=args.backend, threads=args.threads, cache_dir=args.cache)
     evaluation = evaluate(bundle, backend, samples, quiet=args.json)
     plots: tuple[Path, ...] = ()
@@ -58,7 +62,7 @@ def main(args: argparse.Namespace) -> int:
         from training.plots import plot  # noqa: PLC0415
 
         plots = plot(evaluation, args.plots)
-    about = {"model": bundle.model_id, "backend": backend.name, "split": args.split}
+    about = {"model": bundle.model_id, "backend": backend.name, "split": args.split, "learnt_from": taught}
     write = _json if args.json else _text
     sys.stdout.write(write(evaluation, about, args.worst) + "\n")
     if not args.json:
@@ -66,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _json(evaluation: "Evaluation", about: dict[str, str], worst: int) -> str:
+def _json(evaluation: "Evaluation", about: dict[str, Any], worst: int) -> str:
     mistakes = {
         name: [{"path": m.sample.name, "score": m.score} for m in evaluation.mistakes(label)[:worst]]
         for name, label in (("worst_escapes", Label.NG), ("worst_overkill", Label.OK))
@@ -74,7 +78,7 @@ def _json(evaluation: "Evaluation", about: dict[str, str], worst: int) -> str:
     return json.dumps({**evaluation.report.to_json(), "bounds": evaluation.bounds.to_json(), **about, **mistakes})
 
 
-def _text(evaluation: "Evaluation", about: dict[str, str], worst: int) -> str:
+def _text(evaluation: "Evaluation", about: dict[str, Any], worst: int) -> str:
     from training.text import bound_lines, mistake_lines, report_lines  # noqa: PLC0415
 
     report = evaluation.report

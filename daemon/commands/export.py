@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.commands.labelled import add_data
+from daemon.commands.labelled import add_data, labelled
 from daemon.commands.place import require_free
 
 if TYPE_CHECKING:
@@ -33,14 +33,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def main(args: argparse.Namespace) -> int:
     """Exit code 0, or DataError, BundleError or BackendError with what to do."""
-    from training.dataset import load_dataset  # noqa: PLC0415 - numpy and OpenCV are not for `linegate --help`
     from training.export import export  # noqa: PLC0415
     from vision.bundle import SIGNATURE, load_bundle  # noqa: PLC0415
     from vision.write import add_int8  # noqa: PLC0415
 
     if args.out:
         require_free(args.out, force=args.force)
-    dataset = load_dataset(args.data, args.bit_depth)
+    dataset = labelled(args, args.data)
     bundle = load_bundle(args.bundle)
     exported = export(bundle, dataset, threads=args.threads, quiet=args.json)
     signed = (args.bundle / SIGNATURE).exists()

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.commands.labelled import add_bit_depth
+from daemon.commands.labelled import add_bit_depth, labelled, tell
 
 if TYPE_CHECKING:
     from training.unlabelled import Looked
@@ -42,7 +42,6 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def main(args: argparse.Namespace) -> int:
     """Exit code 0, or BundleError or DataError with what to do."""
     from inspection.errors import DataError  # noqa: PLC0415 - `linegate --help` stays quick
-    from training.dataset import load_dataset  # noqa: PLC0415
     from training.sorting import lay_out, require_new  # noqa: PLC0415
     from training.suggest import suggest  # noqa: PLC0415
     from training.unlabelled import look  # noqa: PLC0415
@@ -54,10 +53,11 @@ def main(args: argparse.Namespace) -> int:
         raise DataError(f"--count {args.count}: ask for one picture or more")
     if args.out:
         require_new(args.out)
-    known = load_dataset(args.known, args.bit_depth).samples if args.known else ()
+    known = labelled(args, args.known).samples if args.known else ()
     bundle = load_bundle(args.bundle)
     describer = Describer(bundle, args.threads)
     looked = look(args.pictures, describer, known, bit_depth=args.bit_depth, quiet=args.json)
+    tell(args.pictures, looked.notes)
     suggestions = suggest(looked, bundle.thresholds, args.count)
     if args.out:
         lay_out(args.out, suggestions)
@@ -80,6 +80,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _text(found: dict[str, Any], looked: "Looked", args: argparse.Namespace) -> str:
+    from camera.names import shown  # noqa: PLC0415
+
     width = max(len("uncertain"), *(len(row["why"]) for row in found["suggested"]))
     left_out = f"{looked.left_out} labelled already, {looked.twice} there twice, {len(looked.broken)} not readable"
     lines = [
@@ -88,8 +90,8 @@ def _text(found: dict[str, Any], looked: "Looked", args: argparse.Namespace) -> 
     ]
     for row in found["suggested"]:
         verdict = f"{row['verdict']} {row['reason']}"
-        lines.append(f"{row['rank']:4}  {row['score']:.4f}  {verdict:14}  {row['why']:{width}}  {row['path']}")
-    lines += [f"not readable: {name}: {why}" for name, why in looked.broken.items()]
+        lines.append(f"{row['rank']:4}  {row['score']:.4f}  {verdict:14}  {row['why']:{width}}  {shown(row['path'])}")
+    lines += [f"not readable: {shown(name)}: {why}" for name, why in looked.broken.items()]
     if args.out is None:
         lines.append("--out FOLDER copies them to where they can be sorted into ok/ and ng/")
     elif args.out.is_dir():

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from daemon.commands.labelled import add_data
+from daemon.commands.labelled import add_data, labelled
 from daemon.commands.place import require_free
 from daemon.commands.targets import add_targets, targets
 
@@ -42,7 +42,6 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def main(args: argparse.Namespace) -> int:
     """Exit code 0, or DataError, BundleError or BackendError with what to do."""
-    from training.dataset import load_dataset  # noqa: PLC0415 - numpy and OpenCV are not for `linegate --help`
     from training.rechoose import rechoose, rechoose_stored  # noqa: PLC0415
     from vision.backends.choose import open_backend  # noqa: PLC0415
     from vision.bundle import SIGNATURE, load_bundle  # noqa: PLC0415
@@ -52,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
     wanted = targets(args)
     bundle = load_bundle(args.bundle)
     if args.data:
-        dataset = load_dataset(args.data, args.bit_depth)
+        dataset = labelled(args, args.data)
         backend = open_backend(args.bundle, choice=args.backend, threads=args.threads, cache_dir=args.cache)
         found = rechoose(bundle, backend, dataset, wanted, quiet=args.json)
     else:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from daemon.commands.labelled import add_data
+from daemon.commands.labelled import add_data, tell
 from daemon.commands.learning import add_device, add_outcome, minutes, require_ready
 from daemon.commands.targets import targets
 from daemon.shipped import models
@@ -54,6 +54,13 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         metavar="FILE|torchvision",
         help="ImageNet weights as safetensors (default: those that come with linegate), or 'torchvision' to download",
     )
+    parser.add_argument(
+        "--new-pictures",
+        choices=("split", "train"),
+        default="split",
+        help="where there was a split before: pictures that are new since go to all of its parts, by group, or to train"
+        " alone, as those that 'suggest' chose should (default: split)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bundle (default: 0)")
     parser.add_argument("--epochs", type=_positive, help="at most so many passes (default: the recipe's)")
     parser.add_argument("--threads", type=_positive, default=None, help="CPU threads (default: one for each core)")
@@ -67,6 +74,8 @@ def main(args: argparse.Namespace) -> int:
     require_ready("training", args.out, force=args.force)
     import torch  # noqa: PLC0415 - a line box has none
 
+    from training.data.alike import alike_lines  # noqa: PLC0415
+    from training.data.kept import test_lines  # noqa: PLC0415
     from training.dataset import load_dataset, split_dataset  # noqa: PLC0415
     from training.device import CPU, learning_device  # noqa: PLC0415
     from training.weights import pretrained  # noqa: PLC0415
@@ -77,7 +86,10 @@ def main(args: argparse.Namespace) -> int:
     if args.recipe == OK_ONLY:  # no network learns, and ONNX Runtime describes the parts
         device = CPU
     began = clock.monotonic()
-    dataset = split_dataset(load_dataset(args.data, args.bit_depth), args.seed)
+    dataset = load_dataset(args.data, args.bit_depth, quiet=args.json)
+    dataset = split_dataset(dataset, args.seed, "train" if args.new_pictures == "train" else None)
+    alike = alike_lines(dataset, folds=args.recipe == AUTO)
+    tell(args.data, (*dataset.notes, *alike))
     weights = "torchvision IMAGENET1K_V1" if args.weights == "torchvision" else Path(args.weights).name
     notes = {
         "data": _named(args.data),
@@ -85,6 +97,8 @@ def main(args: argparse.Namespace) -> int:
         "recipe_name": args.recipe,
         "bit_depth_of_16_bit_files": args.bit_depth,
         "device": device.type,
+        "data_notes": [*dataset.notes, *alike],
+        "split_changes": dict(dataset.changes),
     }
     make = {AUTO: _auto, OK_ONLY: _ok_only}.get(args.recipe, _named_recipe)
     made = make(args, dataset, pretrained(args.weights).to(device), notes)
@@ -104,6 +118,7 @@ def main(args: argparse.Namespace) -> int:
         chosen = "the threshold was chosen on it"
     for split, report in ((f"val ({chosen})", made.val), ("test", made.test)):
         lines += ["", split, *(report_lines(report) if report else ["  the data set has no test split"])]
+    lines += test_lines(dataset.changes)
     lines += ["", *decision_lines(made.decision), *gate_lines(made.bundle)]
     if args.recipe == OK_ONLY:
         from training.ok_only import unknown_lines  # noqa: PLC0415

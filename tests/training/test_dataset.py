@@ -76,7 +76,7 @@ def test_a_link_out_of_the_data_folder_is_refused(rows: Rows, manifest: Manifest
         (b"", "no column 'path'"),
         (b"path,class\na.png,ok\n", "no column 'label'"),
         (b"path,label\n", "no picture in it"),
-        (b"\xff\xfe\x00path", "not readable as UTF-8"),
+        (b"\xff\xfe\x00path", "not readable as utf-16"),
         (b'path,label\n"a.png,ok\n', "not CSV"),
     ],
 )
@@ -127,13 +127,6 @@ def test_without_a_split_one_is_made_written_and_found_again(rows: Rows, manifes
     assert split_dataset(made, seed=2) == made
     for split in ("train", "val"):
         require_classes(made, split)
-
-
-def test_a_written_split_of_other_pictures_is_refused(rows: Rows, manifest: Manifest) -> None:
-    split_dataset(load_dataset(manifest(rows, NO_SPLIT)), seed=1)
-
-    with pytest.raises(DataError, match="delete it"):
-        load_dataset(manifest(rows[:-1], NO_SPLIT))
 
 
 def test_a_split_that_cannot_be_written_is_named(rows: Rows, manifest: Manifest) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from daemon.commands import thresholds
 from inspection.errors import BundleError, DataError
 from inspection.part import Label
+from tests.training.conftest import draw
 from training.dataset import Dataset
 from training.make import Made
 from training.rechoose import Rechosen, rechoose, rechoose_stored
@@ -206,6 +207,8 @@ def test_new_pictures_without_a_split_choose_the_thresholds_all_together(
     run: Run, bundle: Path, rows: Rows, manifest: Callable[..., Path]
 ) -> None:
     file = manifest(rows, ("path", "label"))
+    for number, row in enumerate(rows, 100):
+        draw(file.parent / row["path"], number, defect=row["label"] == "ng")
 
     told = json.loads(run(bundle, file, "--max-escape", "40%", "--json"))
 
@@ -214,6 +217,19 @@ def test_new_pictures_without_a_split_choose_the_thresholds_all_together(
     assert not told["same_data"]
     assert not (file.parent / "linegate-split.csv").exists()
     assert "must not have learnt from any in val" in run(bundle, file)
+
+
+def test_pictures_that_taught_the_model_choose_no_thresholds_whatever_they_are_called(
+    run: Run, bundle: Path, rows: Rows, manifest: Callable[..., Path]
+) -> None:
+    for row in rows:
+        file = manifest(rows).parent / row["path"]
+        file.rename(file.with_name(f"other-{file.name}"))
+        row["path"] = f"other-{row['path']}"
+    file = manifest(rows, ("path", "label"))
+
+    with pytest.raises(DataError, match=r"has learnt from 8 of the 24 pictures that choose the thresholds"):
+        run(bundle, file, "--max-escape", "40%")
 
 
 def test_new_pictures_of_one_class_alone_choose_nothing(

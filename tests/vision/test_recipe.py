@@ -314,22 +314,26 @@ def test_training_and_production_see_the_same_bytes(tmp_path: Path, recipe: Reci
     assert np.array_equal(live[None], next(batches([sample], from_the_bundle, 4)))
 
 
+FOUR = ("ng/1.png", "ng/2.png", "ok/1.png", "ok/2.png")
+
+
 @pytest.mark.parametrize("bits", [10, 12, 16])
 def test_training_and_production_see_the_same_bytes_of_a_deeper_camera(tmp_path: Path, bits: Any) -> None:
     """Its values lie in 16-bit files as they came."""
-    deep = gray(photograph(640, 480)).astype(np.uint16) << np.uint16(bits - 8)
-    for label in ("ok", "ng"):
-        (tmp_path / label).mkdir()
-        for name in ("1.png", "2.png"):
-            assert cv2.imwrite(str(tmp_path / label / name), deep)
+    flat = {name: np.roll(gray(photograph(640, 480)), number, axis=1) for number, name in enumerate(FOUR)}
+    for name, pixels in flat.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(tmp_path / name), pixels.astype(np.uint16) << np.uint16(bits - 8))
 
     frame = next(FolderCamera("top", FolderConfig(kind="folder", path=tmp_path, bit_depth=bits)).captures())
     assert isinstance(frame, Frame)
     live = REFERENCE.crops(frame.pixels, frame.bit_depth)
 
-    assert np.array_equal(live, REFERENCE.crops(gray(photograph(640, 480))))
-    for sample in split_dataset(load_dataset(tmp_path, bits), 0).samples:
-        assert np.array_equal(live, crops_of(sample, REFERENCE))
+    assert np.array_equal(live, REFERENCE.crops(flat[str(frame.source)]))
+    samples = split_dataset(load_dataset(tmp_path, bits), 0).samples
+    assert {sample.name for sample in samples} == set(FOUR)
+    for sample in samples:
+        assert np.array_equal(crops_of(sample, REFERENCE), REFERENCE.crops(flat[sample.name]))
 
 
 def test_training_names_the_picture_that_no_crop_can_be_made_of(tmp_path: Path) -> None:
