@@ -5,6 +5,7 @@ no code and no pickle, and it names no path outside its own folder.
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,6 +23,7 @@ from vision import signature
 from vision.certificate import Certificate
 from vision.content import KEY, content_hash
 from vision.enhance import COMPARING
+from vision.misspelt import require_folder
 from vision.recipe import Recipe
 from vision.weights import Arch, Tensors, parsed, read_weights
 
@@ -236,6 +238,7 @@ def load_bundle(path: Path, key: signature.PublicKey | None = None) -> Bundle:
 
     Raises BundleError, which names the file and the remedy.
     """
+    require_folder(path, MANIFEST)
     raw = _bounded(path / MANIFEST, _MAX_MANIFEST)
     signed = _verified(raw, path / SIGNATURE, key) if key else ""
     try:
@@ -303,7 +306,8 @@ def _verified(manifest: bytes, file: Path, key: signature.PublicKey) -> str:
 
 def _verify(root: Path, name: str, facts: _File) -> None:
     file = root / name
-    if file.resolve() != root.resolve() / name:
+    # Path.resolve raises RuntimeError where links lead in a circle.
+    if Path(os.path.realpath(file)) != Path(os.path.realpath(root)) / name:
         raise BundleError(f"{file}: a link that leads elsewhere: put the file itself there")
     cap = _MAX_PICTURE if file.suffix.lower() in _PICTURES else _MAX_FILE
     raw = _bounded(file, cap)

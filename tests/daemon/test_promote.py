@@ -123,7 +123,7 @@ def pickled(bundle: Path) -> None:
 async def test_each_refusal_of_a_bundle_leaves_the_model_that_is_live(
     tmp_path: Path, left: Bundle, right: Bundle
 ) -> None:
-    spoilt = {damaged: "its sha256 differs", missing: "No such file", pickled: "a bundle holds only"}
+    spoilt = {damaged: "its sha256 differs", missing: "there is no such folder", pickled: "a bundle holds only"}
     cases = {draw_bundle(tmp_path / "bare", RIGHT, golden=False).path: "holds no golden parts"}
     cases[draw_bundle(tmp_path / "wide", (60, 0, 40, 40)).path] = "its recipe does not suit camera"
     for spoil, why in spoilt.items():

@@ -58,13 +58,18 @@ class Sender:
         backoff = Backoff(LONGEST_WAIT_S, spread=True)
         while True:
             began = clock.monotonic()
-            delivery = self._connect()
+            try:
+                delivery = self._connect()
+            except ConfigError as error:  # a password may be replaced while parts move
+                self._broker_trouble.occurred(str(error))
+                await asyncio.sleep(backoff.after(0))
+                continue
             try:
                 await delivery.open()
                 self._probe.broker_connected("records", True)
                 while True:
                     await self._send_some(delivery)
-            except (BrokerError, ConfigError) as error:  # a password may be replaced while parts move
+            except BrokerError as error:
                 self._broker_trouble.occurred(str(error))
                 self._lost(delivery)
             finally:
