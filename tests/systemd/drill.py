@@ -212,6 +212,34 @@ def _runs(machine: Machine, version: str) -> bool:
     return machine.active() and f"/versions/{version}/" in command
 
 
+def refused_for_now(machine: Machine) -> Iterator[Step]:
+    """What the operating system refuses at the start, and grants later."""
+    run, show = machine.run, machine.show
+    python = "/usr/bin/python3"
+    run("systemctl", "stop", UNIT)
+    run("systemd-run", "--unit=drill-holder", python, "-m", "http.server", "--bind", "127.0.0.1", "9580")
+    run("systemctl", "start", "--no-block", UNIT)
+    refused = _wait(lambda: show("ExecMainStatus") == "75" and machine.restarts() >= 2, 120)
+    yield "a port in use is exit 75 and tried again", refused, f"{machine.restarts()} restarts"
+    time.sleep(10)
+    run("systemctl", "stop", "drill-holder")
+    back = _wait(machine.active, 120)
+    yield "once the port is free the station comes up by itself", back, f"{machine.restarts()} restarts"
+
+    run("systemctl", "stop", UNIT)
+    config = machine.root / "etc/linegate/raceway.yaml"
+    before = config.read_text()
+    config.write_text(f"{before}http: {{host: 10.99.0.1}}\n")
+    run("systemctl", "start", "--no-block", UNIT)
+    refused = _wait(lambda: show("ExecMainStatus") == "75" and machine.restarts() >= 1, 120)
+    run("ip", "address", "add", "10.99.0.1/32", "dev", "lo")
+    back = _wait(machine.active, 120)
+    yield "an address that comes later is waited for", refused and back, f"{machine.restarts()} restarts"
+    run("systemctl", "stop", UNIT)
+    config.write_text(before)
+    run("systemctl", "start", UNIT)
+
+
 def ending(machine: Machine) -> Iterator[Step]:
     run, show = machine.run, machine.show
     refused = run("make", "--no-print-directory", "-C", str(ROOT), "uninstall")
@@ -239,6 +267,9 @@ def ending(machine: Machine) -> Iterator[Step]:
     yield "uninstall removes the program and keeps configs, bundles and records", removed and kept, ""
 
 
+STEPS = (starting, breaking, refused_for_now, upgrading, ending)
+
+
 def main() -> int:
     if os.geteuid() != 0:
         print("the drill boots a container: run it as root")
@@ -247,7 +278,9 @@ def main() -> int:
     with overlay() as root:
         install(root)
         with booted(root) as machine:
-            for words, held, seen in chain(starting(machine), breaking(machine), upgrading(machine), ending(machine)):
+            for words, held, seen in chain(
+                starting(machine), breaking(machine), refused_for_now(machine), upgrading(machine), ending(machine)
+            ):
                 print(f"{'ok    ' if held else 'FAILED'}  {words}{f'  ({seen.strip()})' if seen else ''}", flush=True)
                 failed += not held
             if failed:

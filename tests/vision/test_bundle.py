@@ -116,21 +116,6 @@ def test_a_missing_file_is_named(copied: Path, name: str) -> None:
     assert told == f"{copied / name}: No such file or directory: copy the whole bundle folder again"
 
 
-def test_a_folder_that_is_not_there_is_told_with_the_name_that_was_meant(copied: Path) -> None:
-    misspelt = copied.with_name(f"no{copied.name}")
-    assert refusal(misspelt) == f"{misspelt}: there is no such folder; did you mean {copied}?"
-    assert refusal(copied.with_name("quite-another-name")).endswith(
-        "there is no such folder; name the folder that `linegate train` wrote"
-    )
-    assert "is not a folder" in refusal(copied / WEIGHTS)
-
-
-def test_links_that_lead_in_a_circle_are_refused(copied: Path) -> None:
-    (copied / WEIGHTS).unlink()
-    (copied / WEIGHTS).symlink_to(WEIGHTS)
-    assert "links" in refusal(copied)
-
-
 @pytest.mark.parametrize("name", ["bundle.json", WEIGHTS])
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(copied: Path, name: str) -> None:
     (copied / name).unlink()
