@@ -14,6 +14,8 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable
 
+from transport.flood import BANNED_S, CHUNK, RECEIVE_BUFFER, Banned, FloodError, Meter, Valve
+
 log = logging.getLogger(__name__)
 
 MAX_PACKET = 262_144 + 1024
@@ -66,6 +68,13 @@ def with_keepalive(connect: bytes) -> bytes:
     if any(connect[_KEEPALIVE]):
         return connect
     return connect[: _KEEPALIVE.start] + b"\xff\xff" + connect[_KEEPALIVE.stop :]
+
+
+def identity_of(connect: bytes) -> bytes:
+    """The client identifier; empty where the broker is to choose one."""
+    at = _skip_text(connect, 0) + 4
+    at = _skip_properties(connect, at) if connect[6] == 5 else at
+    return connect[at + 2 : _skip_text(connect, at)]
 
 
 def connect_to_5(body: bytes) -> bytes:
@@ -156,8 +165,9 @@ class _Passing(asyncio.Protocol):
     Without asyncio's streams, whose buffers and tasks took a seventh of the whole broker's CPU time.
     """
 
-    def __init__(self, other: asyncio.Transport, ended: asyncio.Event) -> None:
-        self._other, self._ended = other, ended
+    def __init__(self, other: asyncio.Transport, reading: Valve, ended: asyncio.Event) -> None:
+        """`reading` is that of `other`."""
+        self._other, self._reading, self._ended = other, reading, ended
         self._broker: socket.socket | None = None
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
@@ -183,32 +193,66 @@ class _Passing(asyncio.Protocol):
                     await self._ended.wait()
 
     def pause_writing(self) -> None:
-        self._other.pause_reading()
+        self._reading.close("full")
 
     def resume_writing(self) -> None:
-        self._other.resume_reading()
+        self._reading.open("full")
 
     def connection_lost(self, _why: Exception | None) -> None:
         self._ended.set()
 
 
+class _FromClient(_Passing, asyncio.BufferedProtocol):
+    """Also counts what the client publishes, and slows it down."""
+
+    def __init__(self, broker: asyncio.Transport, client: Valve, meter: Meter, ended: asyncio.Event) -> None:
+        super().__init__(broker, Valve(broker), ended)
+        self._client, self._meter = client, meter
+        self._buffer = bytearray(CHUNK)
+        self.flood: FloodError | None = None
+
+    def get_buffer(self, _sizehint: int) -> bytearray:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._buffer[:nbytes]))
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        try:
+            wait = self._meter.take(data, self._loop.time())
+        except FloodError as flood:
+            self.flood = flood
+            self._ended.set()
+            return
+        if wait:
+            self._client.close("too fast")
+            self._loop.call_later(wait, self._read_on)
+
+    def _read_on(self) -> None:
+        self._heard = self._loop.time()  # it was silent because nobody listened
+        self._client.open("too fast")
+
+
 async def _pass_through(
     connect: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: int
 ) -> None:
-    """Join a client that began with `connect` and the broker, until either leaves."""
-    client, ended = writer.transport, asyncio.Event()
+    """Join a client that began with `connect` and the broker, until either leaves. Raises FloodError."""
+    client, ended, loop = writer.transport, asyncio.Event(), asyncio.get_running_loop()
     assert isinstance(client, asyncio.Transport)
-    broker, _ = await asyncio.get_running_loop().create_connection(
-        lambda: _Passing(client, ended), "127.0.0.1", upstream
-    )
+    reading = Valve(client)
+    broker, _ = await loop.create_connection(lambda: _Passing(client, reading, ended), "127.0.0.1", upstream)
     try:
-        client.pause_reading()
+        reading.close("taking over")
         reader.feed_eof()  # what it holds is all that it gets
-        broker.write(_pack(_CONNECT << 4, with_keepalive(connect)) + await reader.read())
-        passing = _Passing(broker, ended)
+        passing = _FromClient(broker, reading, Meter(client.get_extra_info("socket"), loop.time()), ended)
+        broker.write(_pack(_CONNECT << 4, with_keepalive(connect)))
+        passing.data_received(await reader.read())
         client.set_protocol(passing)
-        client.resume_reading()
+        reading.open("taking over")
         await passing.over(patience_of(connect))
+        if passing.flood is not None:
+            raise passing.flood
     finally:
         broker.close()
 
@@ -218,8 +262,10 @@ async def _translate(
     writer: asyncio.StreamWriter,
     change: Callable[[int, bytes], bytes | None],
     patience: float | None = None,
+    meter: Meter | None = None,
 ) -> None:
-    """Until either side leaves. Raises TimeoutError when nothing has come for `patience` seconds."""
+    """Until either side leaves. Raises TimeoutError when nothing has come for `patience` seconds, or FloodError."""
+    loop = asyncio.get_running_loop()
     while True:
         async with asyncio.timeout(patience):
             kind, body = await _read(reader)
@@ -228,6 +274,8 @@ async def _translate(
             return
         writer.write(_pack(kind, changed))
         await writer.drain()
+        if meter is not None:
+            await asyncio.sleep(meter.take(_pack(kind, body), loop.time()))
 
 
 class Front:
@@ -236,13 +284,30 @@ class Front:
     def __init__(self, host: str, port: int, *, upstream: int) -> None:
         self.host, self.port, self._upstream = host, port, upstream
         self._server: asyncio.Server | None = None
+        self._banned = Banned()
+        self._clients: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         """Raises OSError where the port is taken."""
         self._server = await asyncio.start_server(self._client, self.host, self.port)
+        for sock in self._server.sockets:  # accepted sockets inherit it: what waits in them is part of a flood
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self.port = int(self._server.sockets[0].getsockname()[1])
 
+    async def close(self) -> None:
+        """Take no more clients, and end with those there are."""
+        if self._server is not None:
+            self._server.close()
+        for writer in self._clients.values():
+            writer.transport.abort()
+        if self._clients:
+            await asyncio.wait(self._clients)
+
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients[task] = writer
+        task.add_done_callback(self._clients.pop)
         try:
             await self._pass_on(reader, writer)
         except (OSError, EOFError, IndexError, TimeoutError, _MalformedError) as error:
@@ -257,14 +322,32 @@ class Front:
             if kind == _CONNECT << 4:
                 writer.write(_pack(_CONNACK << 4, b"\x00\x01"))  # unacceptable protocol version
             return
-        if body[6] == 5:
-            await _pass_through(body, reader, writer, self._upstream)
+        five, now = body[6] == 5, asyncio.get_running_loop().time()
+        identity = identity_of(body)
+        if self._banned.has(identity, now):
+            writer.write(_pack(_CONNACK << 4, b"\x00\x97\x00" if five else b"\x00\x03"))
             return
+        try:
+            if five:
+                await _pass_through(body, reader, writer, self._upstream)
+            else:
+                await self._pass_translated(body, reader, writer)
+        except FloodError:
+            if identity:
+                self._banned.add(identity, asyncio.get_running_loop().time())
+            if five:
+                writer.write(_pack(_DISCONNECT << 4, b"\x96"))  # message rate too high
+            log.warning("client %r publishes too much: disconnected for %g s", identity[:64], BANNED_S)
+
+    async def _pass_translated(
+        self, connect: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         quick = _Quick(up_reader, up_writer.get_extra_info("socket"))
+        meter = Meter(writer.get_extra_info("socket"), asyncio.get_running_loop().time())
         try:
-            up_writer.write(_pack(kind, connect_to_5(with_keepalive(body))))
-            inwards = _translate(reader, up_writer, to_5, patience_of(body))
+            up_writer.write(_pack(_CONNECT << 4, connect_to_5(with_keepalive(connect))))
+            inwards = _translate(reader, up_writer, to_5, patience_of(connect), meter)
             await _first_to_end(inwards, _translate(quick, writer, to_4))
         finally:
             up_writer.close()
