@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from camera.process import CameraProcess
-from daemon.archive import Archive, ArchivingKeeper, Keeper
+from daemon.archive import Archive, ArchivingKeeper
 from daemon.checks import public_key
 from daemon.choice import Origin, at_start
 from daemon.config import Config, StationConfig
@@ -17,6 +17,7 @@ from daemon.heard import Heard
 from daemon.ledger import Ledger
 from daemon.logs import Telling
 from daemon.model import Model, Models, Voice
+from daemon.recorder import Recorder
 from daemon.shadow import Shadow
 from daemon.station import Station, StationSettings
 from daemon.tally import Tally
@@ -26,7 +27,6 @@ from inspection.errors import ConfigError, UnavailableError
 from inspection.frame import Crops, Missed
 from inspection.part import Trigger
 from inspection.probe import Probe
-from inspection.record import Record
 from transport.link import StationLink
 from transport.records.records import Records
 from transport.triggers import TriggerDesk
@@ -59,6 +59,7 @@ class Unit:
     desk: TriggerDesk
     cameras: dict[str, CameraProcess]
     keeper: ArchivingKeeper | None
+    recorder: Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,20 +169,6 @@ def _bound(config: Config) -> socket.socket:
 
 
 @dataclass(frozen=True, slots=True)
-class _Keeper:
-    """One station's way into the records that all stations share."""
-
-    records: Records
-    address: Address
-
-    def keep(self, record: Record) -> None:
-        self.records.keep(record, self.address.record)
-
-    async def kept(self, record: Record) -> None:
-        await self.records.kept(record, self.address.record)
-
-
-@dataclass(frozen=True, slots=True)
 class _Shared:
     """What all stations of a daemon share."""
 
@@ -230,9 +217,9 @@ class _Shared:
             on_trigger=trigger,
             probe=self.metrics,
         )
-        keeper: Keeper = _Keeper(self.records, address)
+        recorder = Recorder(self.records, link, address.record)
         recalls = {name: camera.recall for name, camera in cameras.items()}
-        archiving = ArchivingKeeper(keeper, self.archive, recalls) if self.archive else None
+        archiving = ArchivingKeeper(recorder, self.archive, recalls) if self.archive else None
         station = Station(
             StationSettings(
                 name=name,
@@ -247,9 +234,9 @@ class _Shared:
             cameras=tuple(cameras.values()),
             live=lambda: self.models.live,
             teller=link,
-            keeper=archiving or keeper,
+            keeper=archiving or recorder,
             tally=Tally(),
             onlookers=(self.shadow, self.drift),
             probe=self.metrics,
         )
-        return Unit(name, settings, station, link, desk, cameras, archiving)
+        return Unit(name, settings, station, link, desk, cameras, archiving, recorder)

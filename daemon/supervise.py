@@ -158,6 +158,7 @@ class Supervisor:
             unit.link.set_state("not_ready", "shutdown", self.daemon.models.live.bundle.model_id)
         await asyncio.gather(*(unit.station.close(GRACE_S) for unit in self.daemon.units))
         await asyncio.gather(*(unit.keeper.close() for unit in self.daemon.units if unit.keeper))
+        await asyncio.gather(*(unit.recorder.close() for unit in self.daemon.units))
         if self.daemon.archive:
             await self.daemon.archive.close()
 

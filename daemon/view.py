@@ -106,6 +106,8 @@ def readiness(daemon: Daemon, unit: Unit) -> tuple[Readiness, str]:
             return "not_ready", f"camera_lost: {name}"
     if daemon.config.records.require_record and daemon.records.failure:
         return "not_ready", "store_failed"
+    if unit.link.obstacle:
+        return "not_ready", unit.link.obstacle
     drifted = daemon.drift.obstacle(unit.name)
     if drifted:
         return "not_ready", drifted

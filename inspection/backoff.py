@@ -9,10 +9,10 @@ HEALTHY_AFTER_S = 10.0
 class Backoff:
     """0.5 s, then doubled up to `longest_s`; from the beginning again after a life of more than 10 s.
 
-    With `spread` each wait is shortened by chance, so that a line's stations do not all come back at once.
+    Chance shortens each wait by a share of up to `spread`, so that a line's stations do not all come back at once.
     """
 
-    def __init__(self, longest_s: float, *, spread: bool = False) -> None:
+    def __init__(self, longest_s: float, *, spread: float = 0.0) -> None:
         self._longest_s = longest_s
         self._spread = spread
         self._next_s = FLOOR_S
@@ -23,4 +23,4 @@ class Backoff:
             self._next_s = FLOOR_S
         wait = min(self._next_s, self._longest_s)
         self._next_s = 2 * wait
-        return max(FLOOR_S, wait * random.uniform(0.5, 1.0)) if self._spread else wait  # noqa: S311 - no secret
+        return max(FLOOR_S, wait * random.uniform(1 - self._spread, 1.0))  # noqa: S311 - no secret

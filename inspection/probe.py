@@ -13,6 +13,9 @@ class Probe:
     def verdict_late(self, station: str) -> None:
         """A verdict was ready only after its deadline, or with no broker: it was not published."""
 
+    def publish_refused(self, station: str, topic: str) -> None:
+        """The broker did not take what the station published; `topic` is the last level of it, or `response`."""
+
     def trigger_refused(self, station: str, why: str) -> None: ...
     def stage(self, station: str, stage: str, seconds: float) -> None:
         """`stage` is capture, prepare, queue, infer, publish or total."""

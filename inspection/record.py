@@ -46,7 +46,8 @@ class Record:
 
     `id` is the idempotency key: the same in every delivery of this record. `utc` is when the verdict was
     decided; `stages` holds seconds by stage name (capture, prepare, queue, infer, publish, total). `said` tells
-    whether the live verdict went out before its deadline; None where the record had to be committed first.
+    whether the live verdict went out before its deadline and the broker took it; None where that is not known: the
+    broker has not answered, or the record had to be committed first.
     """
 
     id: str

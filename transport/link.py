@@ -12,11 +12,13 @@ from inspection.backoff import Backoff
 from inspection.errors import ConfigError
 from inspection.part import Trigger
 from inspection.probe import SILENT, Probe
+from inspection.repeats import RepeatedTrouble
 from inspection.verdict import Verdict
 from transport import wire
 from transport.message import Incoming
-from transport.mqtt.config import LONGEST_WAIT_S, BrokerConfig
-from transport.mqtt.connection import BrokerError, Connection
+from transport.mqtt.config import BrokerConfig
+from transport.mqtt.connection import LOST_AFTER_S, BrokerError, Connection, SubscriptionError
+from transport.refusals import Publishes, Told
 from transport.triggers import Refusal, TriggerDesk
 
 log = logging.getLogger(__name__)
@@ -24,10 +26,13 @@ log = logging.getLogger(__name__)
 State = Literal["ready", "not_ready", "offline"]
 
 MAX_UNACKED = 1000
-SLOW_BROKER_S = 0.25
 HEARTBEAT_S = 1.0
 STATE_EVERY = 60
 """Heartbeats. Whoever else wrote on the topic, the will of an older connection too, is put right then."""
+TRY_AGAIN_EVERY = 5
+"""Heartbeats, while the broker refuses a topic."""
+SETTLE_S = 1.0
+"""After a reconnect, a broker that stood still hands on what it had not read yet, triggers of long ago among it."""
 
 
 class StationLink:
@@ -55,12 +60,30 @@ class StationLink:
         self._connection: Connection | None = None
         self._state: tuple[State, str, str] = ("not_ready", "starting", "")
         self._beats = 0
+        self._publishes = Publishes(address.station, probe)
+        self._trouble = RepeatedTrouble(log, f"{address.station}: broker")
+        self._deaf = False
         self.on_command: Callable[[Incoming], None] | None = None
 
     @property
     def connected(self) -> bool:
         """The broker answers and has taken our subscription and our state."""
         return self._connection is not None and not self._connection.lost.is_set()
+
+    @property
+    def obstacle(self) -> str:
+        """Why the station cannot serve its PLC though the broker is there: a reason of `…/state`, or empty."""
+        if self._deaf:
+            return "subscription_refused: trigger"
+        topic = self._publishes.obstacle
+        return f"publish_refused: {topic}" if topic else ""
+
+    def told(self, verdict: Verdict) -> Told | None:
+        """Whether the broker took a verdict that `say` has sent; known within a second, None where it stays unknown.
+
+        To be asked once for each verdict, by whoever records it.
+        """
+        return self._publishes.told(verdict.part.seq)
 
     def set_state(self, state: State, reason: str, model: str) -> None:
         """Say what the station can do; kept, and said again at every connect."""
@@ -71,36 +94,45 @@ class StationLink:
     def say(self, verdict: Verdict) -> bool:
         """Publish a live verdict now. False: it was not sent, will never be, and is counted.
 
-        That is so after its deadline, with the broker away, and while the broker leaves messages unacknowledged
-        for 0.25 s or the kernel takes no bytes: it would arrive late.
+        That is so where it could not reach the broker before its deadline, with the broker away, and while the broker
+        owes us an answer for longer than it usually takes or the kernel takes no bytes: it would arrive late.
         """
         connection = self._connection
         left = verdict.part.deadline - clock.monotonic()
-        if left <= 0 or connection is None or connection.lost.is_set() or _slow(connection):
+        if connection is None or connection.lost.is_set() or left <= connection.fresh.trip.one_way or _slow(connection):
             self._probe.verdict_late(verdict.part.station)
             return False
         body = wire.encode_verdict(verdict, session=self._session, left_s=left, utc=clock.utc())
         expiry = math.ceil(left)
-        if connection.publish(self._address.verdict, body, expiry_s=expiry) is None:
+        mid = connection.publish(self._address.verdict, body, expiry_s=expiry)
+        if mid is None:
             self._probe.verdict_late(verdict.part.station)
             return False
+        self._publishes.verdict_sent(mid, verdict.part.seq)
         trigger = verdict.part.trigger
         if trigger is not None and trigger.response_topic is not None:
-            connection.publish(trigger.response_topic, body, expiry_s=expiry, correlation=trigger.correlation)
+            mid = connection.publish(trigger.response_topic, body, expiry_s=expiry, correlation=trigger.correlation)
+            self._note(mid, "response")
         return True
+
+    def _note(self, mid: int | None, topic: str) -> None:
+        if mid is not None:
+            self._publishes.sent(mid, topic)
 
     async def run(self) -> None:
         """Connect, serve, come back; until cancelled, which says offline/shutdown and leaves."""
-        backoff = Backoff(LONGEST_WAIT_S, spread=True)
+        backoff = Backoff(self._broker.reconnect_max_s, spread=self._broker.reconnect_jitter)
+        settle_s = 0.0
         while True:
             began = clock.monotonic()
             try:
-                await self._once()
+                await self._once(settle_s)
             except (BrokerError, ConfigError) as error:  # a password may be replaced while parts move
-                log.warning("%s: broker: %s", self._address.station, error)
+                self._trouble.occurred(str(error))
+            settle_s = SETTLE_S
             await asyncio.sleep(backoff.after(clock.monotonic() - began))
 
-    async def _once(self) -> None:
+    async def _once(self, settle_s: float) -> None:
         state = wire.encode_state("offline", "connection_lost", "", session=self._session, utc=clock.utc())
         connection = Connection(
             self._broker,
@@ -108,14 +140,16 @@ class StationLink:
             link=self._address.station,
             will=(self._address.state, state),
             on_message=self._incoming,
+            on_acked=self._publishes.answered,
             probe=self._probe,
         )
         try:
             await connection.open()
-            if self._desk is not None:
-                await connection.subscribe(self._address.trigger)
-            if self.on_command is not None:
-                await connection.subscribe(self._address.command)
+            connection.fresh.doubt_for(settle_s)
+            await self._subscribe(connection)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settle_s):
+                    await connection.lost.wait()
             self._connection = connection
             self._probe.broker_connected(self._address.station, True)
             self._publish_state()
@@ -127,25 +161,52 @@ class StationLink:
             self._connection = None
             self._probe.broker_connected(self._address.station, False)
             connection.abort()
+            self._publishes.lost()
+
+    async def _subscribe(self, connection: Connection) -> None:
+        """Raises BrokerError. Where the broker refuses, the connection stays: the state tells the PLC."""
+        if self._desk is not None:
+            self._deaf = not await self._may_read(connection, self._address.trigger)
+        if self.on_command is not None:
+            await self._may_read(connection, self._address.command)
+
+    async def _may_read(self, connection: Connection, topic: str) -> bool:
+        try:
+            await connection.subscribe(topic)
+        except SubscriptionError as error:
+            self._trouble.occurred(str(error))
+            return False
+        return True
 
     async def _beat(self, connection: Connection) -> None:
         """A heartbeat each second until the connection is lost: raises BrokerError then."""
+        beats = 0
         while not connection.lost.is_set():
-            self._beats += 1
-            body = wire.encode_heartbeat(
-                self._beats, ready=self._state[0] == "ready", session=self._session, utc=clock.utc()
-            )
+            due = beats % (TRY_AGAIN_EVERY if self.obstacle else STATE_EVERY) == 0
             if not connection.stuck:
-                connection.publish(self._address.heartbeat, body, qos=0)
-                if self._beats % STATE_EVERY == 0:
+                self._heartbeat(connection, answered=due)
+                if due and beats:
                     self._publish_state()
-            connection.tick()
+                    await self._subscribe(connection)
+            if due and not self.obstacle:
+                self._trouble.over()
+            beats += 1
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_S):
                     await connection.lost.wait()
-            if connection.oldest_unacked_s() > 2 * self._broker.keepalive_s:
+            if connection.oldest_unacked_s() > LOST_AFTER_S:
                 raise BrokerError("no acknowledgement")
         raise BrokerError(connection.why_lost)
+
+    def _heartbeat(self, connection: Connection, *, answered: bool) -> None:
+        """With `answered` at QoS 1: the broker tells whether it takes heartbeats at all."""
+        self._beats += 1
+        body = wire.encode_heartbeat(
+            self._beats, ready=self._state[0] == "ready", session=self._session, utc=clock.utc()
+        )
+        mid = connection.publish(self._address.heartbeat, body, qos=1 if answered else 0)
+        if answered:
+            self._note(mid, "heartbeat")
 
     async def _goodbye(self, connection: Connection) -> None:
         if connection.lost.is_set():
@@ -160,12 +221,12 @@ class StationLink:
     def _publish_state(self) -> None:
         if self._connection is not None:
             body = wire.encode_state(*self._state, session=self._session, utc=clock.utc())
-            self._connection.publish(self._address.state, body, retain=True)
+            self._note(self._connection.publish(self._address.state, body, retain=True), "state")
 
     def answer_command(self, body: bytes) -> None:
         """Publish on `…/command/result`; nothing is kept for later where the broker is away."""
         if self._connection is not None:
-            self._connection.publish(self._address.command_result, body)
+            self._note(self._connection.publish(self._address.command_result, body), "command_result")
 
     def _incoming(self, message: Incoming) -> None:
         if message.topic == self._address.command:
@@ -186,11 +247,13 @@ class StationLink:
         if not refusal.answer or connection is None or _slow(connection):
             return
         body = wire.encode_refused(refusal.trigger, refusal.why, refusal.detail, session=self._session, utc=clock.utc())
-        connection.publish(self._address.refused, body)
+        self._note(connection.publish(self._address.refused, body), "refused")
         if refusal.response_topic is not None:
-            connection.publish(refusal.response_topic, body, correlation=refusal.correlation)
+            mid = connection.publish(refusal.response_topic, body, correlation=refusal.correlation)
+            self._note(mid, "response")
 
 
 def _slow(connection: Connection) -> bool:
     """The broker does not keep up: what is published now would leave, or arrive, late."""
-    return connection.stuck or connection.unacked >= MAX_UNACKED or connection.oldest_unacked_s() > SLOW_BROKER_S
+    late = connection.waiting_s() > connection.fresh.trip.limit
+    return connection.stuck or connection.unacked >= MAX_UNACKED or late

@@ -17,7 +17,7 @@ from inspection import clock
 from inspection.backoff import Backoff
 from inspection.errors import LinegateError
 from transport.message import Incoming
-from transport.mqtt.config import LONGEST_WAIT_S, BrokerConfig
+from transport.mqtt.config import BrokerConfig
 from transport.mqtt.connection import BrokerError, Connection
 
 log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class Plc:
             await asyncio.sleep(1.0)
 
     async def _stay_connected(self) -> None:
-        backoff = Backoff(LONGEST_WAIT_S, spread=True)
+        backoff = Backoff(self._broker.reconnect_max_s, spread=self._broker.reconnect_jitter)
         while True:
             began = clock.monotonic()
             connection = Connection(self._broker, f"plc-{secrets.token_hex(4)}", link="plc", on_message=self._heard)
@@ -199,9 +199,7 @@ class Plc:
                 for name in ("verdict", "refused", "heartbeat", "record", "state"):
                     await connection.subscribe(f"{self._errand.prefix}/{name}", retained=name == "state")
                 self._connection = connection
-                while not connection.lost.is_set():
-                    connection.tick()
-                    await asyncio.sleep(0.5)
+                await connection.lost.wait()
             except BrokerError as error:
                 log.info("plc: %s", error)
             finally:

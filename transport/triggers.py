@@ -1,5 +1,6 @@
 """Which triggers are accepted. Bounded memory, bounded answers, one refusal reason for each wrong trigger."""
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ RETAINED = "retained"
 FLOOD = "flood"
 NOT_TRIGGERED = "not_triggered"
 
+_WORTH_TELLING_S = 0.1
 _OWN_TOPICS = (
     "/trigger",
     "/verdict",
@@ -142,11 +144,12 @@ class TriggerDesk:
         if request.session is not None and request.session != self._session:
             return WRONG_SESSION, f"the session is {self._session}"
         window_ms = request.window_ms or self._limits.default_deadline_ms
-        deadline = received + window_ms / 1000
+        opened = received if message.earliest is None else min(received, message.earliest)
+        deadline = opened + window_ms / 1000
         if request.sent is not None:
             deadline = min(deadline, received + request.sent + window_ms / 1000 - clock.utc())
         if deadline <= received:
-            return EXPIRED, "its window had closed on receipt"
+            return EXPIRED, f"its window had closed on receipt{_why_late(received - opened)}"
         self._forget(received)
         key = str(request.trigger)
         if key in self._recent:
@@ -170,6 +173,12 @@ class TriggerDesk:
             if now - oldest < self._limits.remember_s and len(self._recent) < self._limits.remember_count:
                 return
             self._recent.popitem(last=False)
+
+
+def _why_late(waited: float) -> str:
+    if math.isinf(waited):
+        return ": the connection is new, and the trigger may be old"
+    return f": it may have waited {waited:.1f} s at the broker" if waited > _WORTH_TELLING_S else ""
 
 
 def _response_topic(message: Incoming) -> tuple[str | None, str]:

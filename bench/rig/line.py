@@ -130,9 +130,7 @@ class Plc:
         self._connection.publish(f"{PREFIX}/trigger", body)
 
     async def _keep_alive(self) -> None:
-        while not self._connection.lost.is_set():
-            self._connection.tick()
-            await asyncio.sleep(1.0)
+        await self._connection.lost.wait()
         raise BrokerError(self._connection.why_lost)
 
     async def full(self, open_parts: int, seconds: float) -> tuple[float, list[float]]:

@@ -37,6 +37,7 @@ REFUSALS = (
     "flood",
     "not_triggered",
 )
+PUBLISHES = ("verdict", "state", "heartbeat", "refused", "command_result", "response")
 COMMAND_RESULTS = ("done", "refused", "failed")
 COMPARISONS = ("same", "candidate_passes", "candidate_fails", "dropped", "unscored")
 PICTURE_LOSSES = ("overwritten", "overload", "disk", "shutdown")
@@ -82,6 +83,7 @@ class Metrics(Probe):
         edges = tuple(sorted({*_SECONDS, *deadlines.values()}))
         sizes = tuple(sorted({*(2**n for n in range(max_batch.bit_length())), max_batch}))
         self._late = counter("verdicts_late", "Verdicts not published: ready too late, or no broker.", "station")
+        self._unsent = counter("publishes_refused", "Publishes that the broker refused.", "station", "topic")
         self._refused = counter("triggers_refused", "Triggers refused, by reason.", "station", "reason")
         self._stage = histogram("stage_seconds", "Time of one part in a stage.", edges, "station", "stage")
         self._deadline = gauge("deadline_seconds", "The usual deadline of the station's parts.", "station")
@@ -142,12 +144,17 @@ class Metrics(Probe):
                 self._restarts.labels(self._children(f"camera:{station}/{camera}"), Reason.CAMERA_STALLED)
         for station, seconds in deadlines.items():
             self._deadline.labels(station).set(seconds)
+        for reason in (Reason.WORKER_FAILED, Reason.WORKER_HUNG):
+            self._restarts.labels(self._children("worker"), reason)
+        self._begin_links(cameras, links)
+        self._begin_models(cameras)
+
+    def _begin_links(self, stations: Collection[str], links: Sequence[str]) -> None:
         for link in links:
             self.broker_connected(link, up=False)
             self._callbacks.labels(link)
-        for reason in (Reason.WORKER_FAILED, Reason.WORKER_HUNG):
-            self._restarts.labels(self._children("worker"), reason)
-        self._begin_models(cameras)
+        for station, topic in product(stations, PUBLISHES):
+            self._unsent.labels(station, topic)
 
     def _begin_models(self, stations: Collection[str]) -> None:
         for station, result in product(stations, COMPARISONS):
@@ -198,6 +205,9 @@ class Metrics(Probe):
 
     def verdict_late(self, station: str) -> None:
         self._late.labels(station).inc()
+
+    def publish_refused(self, station: str, topic: str) -> None:
+        self._unsent.labels(station, topic).inc()
 
     def trigger_refused(self, station: str, why: str) -> None:
         self._refused.labels(station, self._why_refused(why)).inc()

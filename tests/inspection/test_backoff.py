@@ -11,9 +11,9 @@ def test_the_pause_before_the_next_try_doubles_to_its_limit_and_begins_anew_afte
 def test_a_spread_pause_is_shorter_by_chance_and_never_below_the_first() -> None:
     pauses = []
     for _ in range(200):
-        backoff = Backoff(16.0, spread=True)
+        backoff = Backoff(16.0, spread=0.5)
         pauses.append([backoff.after(0) for _ in range(6)][-1])
 
     assert all(8.0 <= pause <= 16.0 for pause in pauses)
     assert len(set(pauses)) > 1
-    assert Backoff(16.0, spread=True).after(0) == FLOOR_S
+    assert Backoff(16.0, spread=0.5).after(0) == FLOOR_S

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import signal
 import socket
 import subprocess
 import time
@@ -39,6 +40,7 @@ class Ears(Probe):
     """Counts what the transport tells."""
 
     refused: list[str] = field(default_factory=list)
+    unsent: list[str] = field(default_factory=list)
     late: int = 0
     failed_callbacks: int = 0
     stored: int = 0
@@ -47,6 +49,9 @@ class Ears(Probe):
     aside: int = 0
     refused_records: list[str] = field(default_factory=list)
     links: list[tuple[str, bool]] = field(default_factory=list)
+
+    def publish_refused(self, station: str, topic: str) -> None:
+        self.unsent.append(topic)
 
     def trigger_refused(self, station: str, why: str) -> None:
         self.refused.append(why)
@@ -95,6 +100,21 @@ class Mosquitto:
                 return self
             time.sleep(0.02)
         raise AssertionError("Mosquitto did not start")
+
+    def reload(self) -> None:
+        """Read the access list again, a moment later."""
+        self._signal(signal.SIGHUP)
+
+    def freeze(self) -> None:
+        """As a machine that swaps, or whose disk hangs: the connections stay."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._child is not None
+        self._child.send_signal(number)
 
     def stop(self) -> None:
         """SIGKILL: as a power cut of the broker's machine."""

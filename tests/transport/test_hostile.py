@@ -98,7 +98,10 @@ async def test_a_flood_is_accounted_for_and_answered_within_bounds(
         return accepted + len(lab.ears.refused) == sent
 
     await lab.eventually(complete, timeout_s=60)
-    assert Counter(lab.ears.refused) == {"flood": sent - accepted}
+    # What the flood itself has kept waiting for longer than its window is refused for that.
+    refused = Counter(lab.ears.refused)
+    assert refused["flood"] + refused["expired"] == sent - accepted
+    assert refused["flood"] > 0
     assert 200 <= accepted < sent / 2
     await lab.eventually(lambda: len(plc.on(address.verdict)) + lab.ears.late == accepted)
     assert 50 <= len(plc.on(address.refused)) < 50 + 20 * 20

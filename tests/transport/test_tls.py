@@ -170,18 +170,18 @@ async def test_a_user_without_the_right_to_publish_reaches_nobody(
     guarded: "Mosquitto", certificates: Path, tmp_path: Path, address: Address, lab: "Lab"
 ) -> None:
     plc = await lab.listen(settings(guarded, certificates, tmp_path, user="plc"), address.verdict)
-    acked: list[bool] = []
+    acked: list[str] = []
     forger = Connection(
         settings(guarded, certificates, tmp_path, user="nobody"),
         "forger",
         link="test",
-        on_acked=lambda _, ok: acked.append(ok),
+        on_acked=lambda _, refusal: acked.append(refusal),
     )
     await forger.open()
     forger.publish(address.verdict, b'{"verdict":"PASS"}')
     await forger.all_acked()
     await forger.close()
-    assert acked == [False]
+    assert acked == ["Not authorized"]
     ours = await lab.listen(settings(guarded, certificates, tmp_path))
     ours.connection.publish(address.verdict, b'{"verdict":"FAIL"}')
     assert await plc.until(1, address.verdict) == [{"verdict": "FAIL"}]

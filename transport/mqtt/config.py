@@ -10,7 +10,6 @@ from inspection.errors import ConfigError
 from inspection.whole import read_file, what_is
 from transport.tls import TlsConfig
 
-LONGEST_WAIT_S = 15.0  # between two attempts to reach a broker
 _MAX_PASSWORD = 65535  # bytes: MQTT can carry no longer one
 
 
@@ -34,9 +33,22 @@ class BrokerConfig(BaseModel):
     )
     tls: TlsConfig | None = Field(None, description="TLS settings; absent means no encryption.")
     keepalive_s: int = Field(
-        5, ge=1, le=600, description="Silence after which the connection is probed; it is lost at twice this."
+        5,
+        ge=1,
+        le=600,
+        description="The broker sends the will after 1.5 times this without a word from linegate. linegate itself "
+        "notices a silent broker within 3 s.",
     )
     connect_timeout_s: float = Field(4.0, gt=0, le=60, description="Longest wait for the broker to answer.")
+    reconnect_max_s: float = Field(
+        3.0, ge=0.5, le=300, description="Longest pause between two attempts to reach the broker; they begin at 0.5 s."
+    )
+    reconnect_jitter: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of each pause that chance may take off, so that stations do not all come back at once.",
+    )
 
     @model_validator(mode="after")
     def _user(self) -> "BrokerConfig":

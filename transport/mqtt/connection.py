@@ -24,7 +24,14 @@ from inspection.errors import LinegateError
 from inspection.probe import SILENT, Probe
 from transport.message import Incoming
 from transport.mqtt.config import BrokerConfig, read_password
+from transport.mqtt.freshness import PROBE_S, Freshness
+from transport.mqtt.packets import MAX_PACKET_BYTES, Client, Packets
 from transport.tls import tls_context
+
+LOST_AFTER_S = 2.25
+"""A ping that is not answered for so long means that nobody is there."""
+_STOOD_STILL_S = 1.0
+"""This process was stopped, or its loop was: what has arrived meanwhile is read first."""
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +40,19 @@ class BrokerError(LinegateError):
     """The broker cannot be reached, refuses us, or was lost. Trying again later is the remedy."""
 
 
+class SubscriptionError(BrokerError):
+    """The broker is there and does not let us read a topic. The connection stays."""
+
+
 class Connection:
     """One MQTT connection with a clean session, on the running event loop.
 
-    `on_message` hears what the subscriptions bring; `on_acked(mid, ok)` each acknowledged QoS 1 publish, `ok`
-    False where the broker refused it (MQTT 5 only). Both run on the event loop; what they raise is counted, and
-    costs that message alone.
+    `on_message` hears what the subscriptions bring; `on_acked(mid, refusal)` each acknowledged QoS 1 publish,
+    `refusal` why the broker refused it (MQTT 5 only), empty where it did not. Both run on the event loop; what they
+    raise is counted, and costs that message alone.
+
+    It pings the broker four times a second. So it notices within 3 s that nobody answers, knows how long a message
+    takes, and how old a message that arrives may be.
     """
 
     def __init__(
@@ -49,7 +63,7 @@ class Connection:
         link: str,
         will: tuple[str, bytes] | None = None,
         on_message: Callable[[Incoming], None] | None = None,
-        on_acked: Callable[[int, bool], None] | None = None,
+        on_acked: Callable[[int, str], None] | None = None,
         probe: Probe = SILENT,
     ) -> None:
         self._broker, self._id, self._link, self._probe = broker, client_id, link, probe
@@ -67,7 +81,11 @@ class Connection:
         self.lost = asyncio.Event()
         """Set once the connection has ended, for whatever reason."""
         self.why_lost = ""
-        self._client = paho.Client(
+        self.fresh = Freshness()
+        self._ping_sent: float | None = None
+        self._ticked = 0.0
+        self._ticking: asyncio.TimerHandle | None = None
+        self._client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=paho.MQTTv5 if self._v5 else paho.MQTTv311,
@@ -84,6 +102,8 @@ class Connection:
             client.username_pw_set(broker.username, password)
         if broker.tls is not None:
             client.tls_set_context(tls_context(broker.tls))
+        client.packets = Packets(MAX_PACKET_BYTES, self._guard(self._cut))
+        client.on_ping_answered = self._guard(self._ping_answered)
         client.on_connect = self._guard(self._connected)
         client.on_disconnect = self._guard(self._disconnected)
         client.on_subscribe = self._guard(self._subscribed)
@@ -102,6 +122,11 @@ class Connection:
 
     def oldest_unacked_s(self) -> float:
         return clock.monotonic() - next(iter(self._unacked.values())) if self._unacked else 0.0
+
+    def waiting_s(self) -> float:
+        """For how long the broker has owed us an answer."""
+        pinged = clock.monotonic() - self._ping_sent if self._ping_sent is not None else 0.0
+        return max(pinged, self.oldest_unacked_s())
 
     async def all_acked(self) -> None:
         """Wait until the broker has acknowledged every QoS 1 publish, or the connection is lost."""
@@ -129,6 +154,9 @@ class Connection:
                 await self._connack
         except TimeoutError as error:
             raise BrokerError(f"{broker.host}:{broker.port}: no CONNACK") from error
+        self.fresh = Freshness()
+        self._ticked = clock.monotonic()
+        self._tick()
 
     def _dialled_in_vain(self, done: asyncio.Future[None]) -> None:
         if not done.cancelled():
@@ -138,7 +166,9 @@ class Connection:
     def _dial(self) -> None:
         broker = self._broker
         if self._v5:
-            self._client.connect(broker.host, broker.port, broker.keepalive_s, clean_start=True)
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.MaximumPacketSize = MAX_PACKET_BYTES
+            self._client.connect(broker.host, broker.port, broker.keepalive_s, clean_start=True, properties=properties)
         else:
             self._client.connect(broker.host, broker.port, broker.keepalive_s)
         raw = self._client.socket()
@@ -158,7 +188,8 @@ class Connection:
             _, mid = self._client.subscribe(topic, qos=1)
         if mid is None:
             raise BrokerError(f"{topic}: not connected")
-        answer = self._suback[mid] = self._loop.create_future()
+        answer, sent = self._loop.create_future(), clock.monotonic()
+        self._suback[mid] = answer
         self._flush()
         try:
             async with asyncio.timeout(self._broker.connect_timeout_s):
@@ -167,8 +198,9 @@ class Connection:
             raise BrokerError(f"{topic}: no SUBACK") from error
         finally:
             self._suback.pop(mid, None)
+        self.fresh.answered(sent)
         if not granted:
-            raise BrokerError(f"{topic}: subscription refused")
+            raise SubscriptionError(f"{topic}: subscription refused: may the user {self._broker.username} read there?")
 
     def publish(
         self,
@@ -203,11 +235,28 @@ class Connection:
             self._drained.clear()
         return info.mid
 
-    def tick(self) -> None:
-        """Call about once a second: sends pings, notices a broker that no longer answers them."""
-        if not self.lost.is_set():
-            self._client.loop_misc()
+    def _tick(self) -> None:
+        """Four times a second: ping, and end a connection on which nobody answers."""
+        if self.lost.is_set():
+            return
+        now = clock.monotonic()
+        stood_still, self._ticked = now - self._ticked > _STOOD_STILL_S, now
+        if self._ping_sent is None:
+            self._ping_sent = now
+            self._client._send_pingreq()  # noqa: SLF001 - on its own paho pings only when nothing else is said
             self._flush()
+        elif now - self._ping_sent > max(LOST_AFTER_S, 3 * self.fresh.trip.limit) and not stood_still:
+            self._lose(f"no answer for {now - self._ping_sent:.1f} s")
+            return
+        self._ticking = self._loop.call_later(PROBE_S, self._guard(self._tick))
+
+    def _ping_answered(self) -> None:
+        if self._ping_sent is not None:
+            self.fresh.answered(self._ping_sent)
+            self._ping_sent = None
+
+    def _cut(self, size: int) -> None:
+        log.warning("%s: a message of %d bytes came; all but its beginning was dropped", self._link, size)
 
     async def close(self) -> None:
         """Say goodbye (the will is not sent) and end."""
@@ -232,6 +281,8 @@ class Connection:
             self.why_lost = why
             self.lost.set()
             self._drained.set()
+        if self._ticking is not None:
+            self._ticking.cancel()
         if self._socket is not None:
             self._loop.remove_reader(self._fd)
             self._loop.remove_writer(self._fd)
@@ -246,14 +297,23 @@ class Connection:
                 wait.exception()  # nobody may be waiting
 
     def _readable(self) -> None:
-        self._acknowledge_at_once()
-        # One call reads about one packet; with TLS, more may wait in the library where no poll shows it.
+        try:
+            self._acknowledge_at_once()
+            self._read()
+        except Exception:  # the outermost frame: a packet that paho cannot decode may raise anything
+            self._probe.callback_failed(self._link)
+            log.exception("%s: a packet was not readable", self._link)
+            self._lose("a packet was not readable")
+        self._flush()
+
+    def _read(self) -> None:
+        # One call handles about one packet. More may have been read with it, or wait in the TLS library, where no poll
+        # shows it.
         while not self.lost.is_set():
             self._client.loop_read()
             pending = getattr(self._socket, "pending", None)
-            if pending is None or not pending():
-                break
-        self._flush()
+            if not self._client.unhandled and (pending is None or not pending()):
+                return
 
     def _acknowledge_at_once(self) -> None:
         """Send the TCP acknowledgement now; the kernel forgets this wish, so it is repeated at each read.
@@ -302,7 +362,8 @@ class Connection:
     def _disconnected(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         # What paho says where the broker gave no reason.
         silent = str(code) == "Unspecified error"
-        self._lose(f"the connection ended; does another client use the id {self._id}?" if silent else str(code))
+        why = f"the connection ended; does another client use the id {self._id}?" if silent else str(code)
+        self._lose(self._client.unreadable or why)
 
     def _subscribed(self, _client: Any, _data: Any, mid: int, codes: Any, _properties: Any) -> None:
         waiting = self._suback.get(mid)
@@ -310,11 +371,13 @@ class Connection:
             waiting.set_result(not any(code.is_failure for code in codes))
 
     def _published(self, _client: Any, _data: Any, mid: int, code: Any, _properties: Any) -> None:
-        known = self._unacked.pop(mid, None) is not None
+        sent = self._unacked.pop(mid, None)
+        if sent is not None:
+            self.fresh.answered(sent)
         if not self._unacked:
             self._drained.set()
-        if known and self._on_acked is not None:
-            self._on_acked(mid, not code.is_failure)
+        if sent is not None and self._on_acked is not None:
+            self._on_acked(mid, str(code) if code.is_failure else "")
 
     def _received(self, _client: Any, _data: Any, message: Any) -> None:
         if self._on_message is None:
@@ -327,5 +390,6 @@ class Connection:
                 retained=bool(message.retain),
                 response_topic=getattr(properties, "ResponseTopic", None),
                 correlation=getattr(properties, "CorrelationData", None),
+                earliest=self.fresh.earliest(),
             ),
         )

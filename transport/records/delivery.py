@@ -137,7 +137,6 @@ class Delivery:
             for wait in waits:
                 wait.cancel()
         self._news.clear()
-        self._connection.tick()
         if self._connection.lost.is_set():
             raise BrokerError(self._connection.why_lost)
         if self._config.await_ack:
@@ -156,13 +155,15 @@ class Delivery:
             else:
                 self._publish(sent, historical=True)
 
-    def _acked_by_broker(self, mid: int, ok: bool) -> None:
+    def _acked_by_broker(self, mid: int, refusal: str) -> None:
         sent = self._sent.get(self._by_mid.pop(mid, 0))
         self._news.set()
         if sent is None:
             return
-        if not ok:
-            self._give_back(sent.row, BROKER, "the broker refuses it: is the user allowed to publish there?")
+        if refusal:
+            self._give_back(
+                sent.row, BROKER, f"the broker refuses it ({refusal}): is the user allowed to publish there?"
+            )
         elif not self._config.await_ack:
             self._finish(sent.row)
 

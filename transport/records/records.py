@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from inspection import clock
+from inspection.backoff import Backoff
 from inspection.errors import StoreError
 from inspection.probe import SILENT, Probe
 from inspection.record import Record
@@ -66,7 +67,8 @@ class Records:
             self._on_disk,
             lambda: Delivery(broker, self._config, name, self._ack_topics, probe),
             self._committed,
-            probe,
+            backoff=Backoff(broker.reconnect_max_s, spread=broker.reconnect_jitter),
+            probe=probe,
         )
 
     @property

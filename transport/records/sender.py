@@ -10,7 +10,6 @@ from inspection.backoff import Backoff
 from inspection.errors import ConfigError, StoreError
 from inspection.probe import Probe
 from inspection.repeats import RepeatedTrouble
-from transport.mqtt.config import LONGEST_WAIT_S
 from transport.mqtt.connection import BrokerError
 from transport.records.delivery import CONNECTION, CONSUMER, Delivery, Refused
 from transport.records.entry import Entry, Row
@@ -34,10 +33,12 @@ class Sender:
         on_disk: Callable[[Callable[[], Any]], Awaitable[Any]],
         connect: Callable[[], Delivery],
         committed: asyncio.Event,
+        *,
+        backoff: Backoff,
         probe: Probe,
     ) -> None:
         self._outbox, self._on_disk, self._connect, self._committed = outbox, on_disk, connect, committed
-        self._probe = probe
+        self._backoff, self._probe = backoff, probe
         self._suspects, self._retries = Suspects(), Retries()
         # What the disk has not been told yet, by id: a row is not sent again because the disk is full.
         self._arrived: dict[str, Row] = {}
@@ -55,7 +56,7 @@ class Sender:
 
     async def run(self) -> None:
         """Until cancelled."""
-        backoff = Backoff(LONGEST_WAIT_S, spread=True)
+        backoff = self._backoff
         while True:
             began = clock.monotonic()
             try:
