@@ -6,8 +6,6 @@ written, and why no explanation is made here.
 
 import asyncio
 import logging
-import re
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -19,19 +17,18 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from camera.picture import png
+from daemon.archive_store import Store
 from inspection.errors import PictureError
-from inspection.frame import Frame, Pixels, digest
+from inspection.frame import Frame, digest
 from inspection.probe import Probe
 from inspection.record import FrameFacts, Kept, Record
 from inspection.verdict import Outcome, Reason
-from inspection.whole import meant_for, put_file
 
 LOG = logging.getLogger(__name__)
 
 _MOST_WAITING_BYTES = 256 << 20  # pictures in memory that the disk has not taken yet
+_GIVES_WAY_S = 5.0
 _PATIENCE_S = 2.0  # with a disk that is slow when the daemon ends
-_OURS = re.compile(r"[A-Za-z0-9_-]+/\d{4}-\d\d-\d\d/[0-9a-f]{8}-[A-Za-z0-9_-]+\.png")
 
 Recall = Callable[[int], Frame | None]
 """A camera's picture by its number, while it is still in memory."""
@@ -48,6 +45,12 @@ class ArchiveConfig(BaseModel):
         description="Of which parts: `fail` (for certain or uncertain), `uncertain` alone, `all` that have a picture.",
     )
     max_mb: int = Field(10_240, ge=16, description="Cap of all pictures together, MiB; the oldest go first.")
+    min_free_mb: int = Field(
+        512,
+        ge=0,
+        description="Room that the archive leaves on its volume, MiB. Where there is less, the oldest pictures go and "
+        "no new ones come, so that records find room.",
+    )
     memory_mb: int = Field(
         128,
         ge=1,
@@ -78,11 +81,12 @@ class Archive:
     def __init__(self, config: ArchiveConfig, probe: Probe) -> None:
         self._config = config
         self._probe = probe
-        self._store = Store(config.folder, config.max_mb << 20)
+        self._store = Store(config.folder, config.max_mb << 20, min_free=config.min_free_mb << 20)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="archive")
         self._writes: set[asyncio.Future[int]] = set()
         self._waiting = 0
         self._failure = ""
+        self._closed = False
 
     def take(self, record: Record, cameras: Mapping[str, Recall]) -> list[_Shot]:
         """Copies of the pictures of a part, where they are to be kept and are still in memory."""
@@ -126,8 +130,16 @@ class Archive:
         """They are not to be written after all."""
         self._waiting -= sum(shot.frame.pixels.nbytes for shot in shots)
 
+    async def run(self) -> None:
+        """Until cancelled: gives way to whoever else fills the volume, also while no picture comes."""
+        while not self._closed:
+            with suppress(OSError):  # told when the next picture is written
+                await asyncio.get_running_loop().run_in_executor(self._disk, self._store.give_way)
+            await asyncio.sleep(_GIVES_WAY_S)
+
     async def close(self) -> None:
         """Returns when the disk has all that was handed over, or after a moment without the rest."""
+        self._closed = True
         if self._writes:
             await asyncio.wait(self._writes, timeout=_PATIENCE_S)
         for write in self._writes:
@@ -203,45 +215,3 @@ class ArchivingKeeper:
             await asyncio.wait({before})
         self._keeper.keep(named)
         self._archive.write(record.verdict.part.station, shots)
-
-
-class Store:
-    """The files, for one thread. Only what bears the name of an archived picture is counted, and removed."""
-
-    def __init__(self, folder: Path, max_bytes: int) -> None:
-        self._folder = folder
-        self._max_bytes = max_bytes
-        self._files: deque[tuple[Path, int]] | None = None  # the oldest first
-        self._bytes = 0
-
-    def write(self, name: str, pixels: Pixels) -> int:
-        """Put `pixels` there as PNG, whole or not at all; the bytes of all pictures. Raises OSError or PictureError."""
-        if self._files is None:
-            self._files = self._found()
-            self._bytes = sum(size for _, size in self._files)
-        file = self._folder / name
-        picture = png(pixels)
-        put_file(file, picture)
-        self._files.append((file, len(picture)))
-        self._bytes += len(picture)
-        while self._bytes > self._max_bytes and len(self._files) > 1:
-            self._remove(*self._files.popleft())
-        return self._bytes
-
-    def _found(self) -> "deque[tuple[Path, int]]":
-        known = []
-        for file in self._folder.glob("*/*/*"):
-            name = file.relative_to(self._folder).as_posix()
-            if _OURS.fullmatch(meant_for(name)):
-                if meant_for(name) != name:
-                    file.unlink(missing_ok=True)
-                    continue
-                stat = file.stat()
-                known.append((stat.st_mtime_ns, file, stat.st_size))
-        return deque((file, size) for _, file, size in sorted(known))
-
-    def _remove(self, file: Path, size: int) -> None:
-        file.unlink(missing_ok=True)
-        self._bytes -= size
-        with suppress(OSError):  # there are pictures of that day left
-            file.parent.rmdir()

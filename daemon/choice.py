@@ -1,26 +1,32 @@
 """Which bundle decides: the one that the configuration names, or one that was promoted since.
 
-The choice outlives the daemon in the state directory: `model.json` says which, `models/` holds copies of what was
-promoted and of what it replaced, so that nobody who writes into the original folder changes what is live.
+The choice outlives the daemon in the state directory: `model.json` says which (it has a copy, for when it is damaged),
+`models/` holds copies of what was promoted and of what it replaced, so that nobody who writes into the original folder
+changes what is live.
 """
 
 import json
+import logging
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from daemon.checks import fitting, golden_gate, public_key, surroundings, thresholds, usable
 from daemon.config import Config
 from inspection import clock
 from inspection.errors import BundleError, ConfigError, ModelRefused
+from inspection.sealed import sealed, unsealed
 from inspection.whole import commit_file, sync_folder
 from vision.bundle import MANIFEST, SIGNATURE, Bundle, Thresholds, load_bundle
 from vision.signature import PublicKey
+
+LOG = logging.getLogger(__name__)
 
 FILE = "model.json"
 SHELF = "models"
@@ -106,25 +112,40 @@ class Shelf:
 
     def __init__(self, state_dir: Path) -> None:
         self.file = state_dir / FILE
+        self._copy = state_dir / f"{FILE}.copy"
         self._folder = state_dir / SHELF
 
     def choice(self) -> Choice | None:
-        """What was chosen; None while nothing was. Raises ConfigError where it cannot be read."""
+        """What was chosen; None while nothing was. Raises ConfigError where neither of its two files can be read."""
+        if not self.file.exists():
+            return None  # somebody has deleted it, to use model.bundle
         try:
-            return Choice.model_validate_json(self.file.read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError) as error:
-            raise ConfigError(
-                f"{self.file} cannot be read: {str(error).splitlines()[0]}; delete it to use model.bundle"
-            ) from error
+            kept = _read(self.file)
+        except (OSError, ValueError) as error:
+            try:
+                kept = _read(self._copy)
+            except (OSError, ValueError):
+                raise ConfigError(
+                    f"{self.file} cannot be read: {str(error).splitlines()[0]}; delete it to use model.bundle"
+                ) from error
+            LOG.error("%s cannot be read, its copy is used: %s", self.file, str(error).splitlines()[0])  # noqa: TRY400
+        self._mend(kept)
+        return kept
 
     def choose(self, choice: Choice) -> None:
         """On disk when this returns, whole or not at all. Raises ModelRefused."""
         try:
-            commit_file(self.file, choice.model_dump_json(indent=1).encode() + b"\n")
+            commit_file(self.file, _file(choice))
         except OSError as error:
             raise ModelRefused(f"{self.file}: not written: {error.strerror}") from error
+        self._mend(choice)
+
+    def _mend(self, choice: Choice) -> None:
+        """Make both files say this. A disk that refuses leaves one of them as it was."""
+        for file in (self.file, self._copy):
+            with suppress(OSError):
+                if not file.is_file() or file.read_bytes() != _file(choice):
+                    commit_file(file, _file(choice))
 
     def keep(self, bundle: Bundle) -> Bundle:
         """A copy of the bundle, verified. Raises ModelRefused or BundleError."""
@@ -172,6 +193,15 @@ class Shelf:
         except BundleError:
             return None
         return held if held.hash == wanted.hash and _signature(place) == _signature(wanted.path) else None
+
+
+def _read(file: Path) -> Choice:
+    """Raises OSError or ValueError."""
+    return Choice.model_validate_json(json.dumps(unsealed(file.read_bytes())))
+
+
+def _file(choice: Choice) -> bytes:
+    return sealed(choice.model_dump(mode="json"))
 
 
 def _signature(bundle: Path) -> bytes:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from inspection.errors import ModelRefused
+from inspection.repeats import RepeatedTrouble
 
 LOG = logging.getLogger(__name__)
 
 SOCKET = "control"
 MAX_LINE = 8192
 _PATIENCE_S = 5.0
+_PAUSE_S = 5.0
 _MOST_AT_ONCE = 16
 _CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
@@ -49,7 +51,16 @@ class Control:
         self._talks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Until cancelled; then commands under way are cancelled too."""
+        """Until cancelled; then commands under way are cancelled too. A full disk costs commands, not the line."""
+        trouble = RepeatedTrouble(LOG, f"{self._state_dir / SOCKET} takes no commands")
+        while True:
+            try:
+                await self._listen()
+            except OSError as error:
+                trouble.occurred(error.strerror or str(error))
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _listen(self) -> None:
         with self._listening() as listener:
             server = await asyncio.start_unix_server(self._welcome, sock=listener, limit=MAX_LINE)
             try:

@@ -5,6 +5,7 @@ are kept in the state directory.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from daemon.model import Models
 from inspection.frame import Crops, Missed
 from inspection.impression import Impression
+from inspection.sealed import sealed, unsealed
 from inspection.verdict import Outcome, Reason, Verdict
 from inspection.whole import put_file
 from vision.drift import ALL_CAMERAS, Alarm, BundleReference, Reference, ScoreReference
@@ -203,16 +205,16 @@ class Drift:
 def _read(file: Path) -> _Learnt:
     nothing = _Learnt(pictures={}, scores={})
     try:
-        return _Learnt.model_validate_json(file.read_bytes())
+        return _Learnt.model_validate_json(json.dumps(unsealed(file.read_bytes())))
     except FileNotFoundError:
         return nothing
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         LOG.warning("%s: not used, references are learnt anew: %s", file, error)
         return nothing
 
 
 def _write(file: Path, learnt: _Learnt) -> None:
     try:
-        put_file(file, learnt.model_dump_json().encode())
+        put_file(file, sealed(learnt.model_dump(mode="json")))
     except OSError as error:
         LOG.warning("%s: not written, so references are learnt anew after a restart: %s", file, error)

@@ -62,11 +62,13 @@ def older(file: Path) -> Path:
 
 
 def read(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows, the oldest first. A row that a killed writer left half is passed over. Raises OSError."""
+    """The rows, the oldest first. A row that is damaged, or was left half, is passed over. Raises OSError."""
     for part in (older(file), file):
         if part.exists():
-            for line in part.read_text("utf-8").splitlines():
+            for line in part.read_bytes().splitlines():
                 try:
-                    yield json.loads(line)
-                except ValueError:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
                     continue
+                if isinstance(row, dict):
+                    yield row

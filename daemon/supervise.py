@@ -19,7 +19,7 @@ from daemon.notify import Notifier
 from daemon.orders import Orders
 from daemon.promote import Promoter
 from daemon.view import Readiness, View, readiness
-from daemon.watchdog import Progress, Watchdog
+from daemon.watchdog import Progress, Watchdog, record_stages
 from dashboard.app import make_app
 from dashboard.serve import serve
 from inspection import clock
@@ -32,7 +32,6 @@ OVERDUE_S = 2.0
 PULSE_S = 0.2
 STILL_S = 0.5
 CAPTURE_PATIENCE_S = 120.0  # longer than a camera's own stall time-out and its longest pause between restarts
-RECORD_PATIENCE_S = 60.0
 LIVE_KEYS = ("model.pass_below", "model.fail_above", "log.level", "log.format")
 
 
@@ -91,6 +90,8 @@ class Supervisor:
                 Distant(daemon, orders, daemon.config.model.library, start).listen()
             start("records", daemon.records.run())
             start("drift", daemon.drift.run())
+            if daemon.archive:
+                start("archive", daemon.archive.run())
             for unit in daemon.units:
                 start(f"link {unit.name}", unit.link.run())
                 for name, camera in unit.cameras.items():
@@ -201,16 +202,12 @@ class Supervisor:
             **stages,
             "inference": lambda: daemon.models.live.batcher.stuck,
             "account": self._overdue,
-            "store": Progress(
-                lambda: heard.records_stored,
-                lambda: daemon.records.backlog > 0 and not daemon.records.failure,
-                patience=RECORD_PATIENCE_S,
-            ).stuck,
-            "delivery": Progress(
-                lambda: heard.records_delivered,
-                lambda: heard.outbox_depth > 0 and heard.records_link_up and not daemon.config.records.await_ack,
-                patience=RECORD_PATIENCE_S,
-            ).stuck,
+            **record_stages(
+                daemon.records,
+                stored=lambda: heard.records_stored,
+                link_up=lambda: heard.records_link_up,
+                await_ack=daemon.config.records.await_ack,
+            ),
         }
 
     def _overdue(self) -> str:

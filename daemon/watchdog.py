@@ -1,18 +1,35 @@
 """Feeds systemd's watchdog while parts move, and only then.
 
 A timer that runs by itself would keep a dead pipeline alive. Each stage is asked instead whether something waits
-in it that does not move; an idle stage is healthy, and a missing camera or broker is not cured by a restart.
+in it that does not move; an idle stage is healthy, and a missing camera or broker is not cured by a restart. Nor is a
+disk that is full, read-only or hangs: while parts get their verdicts, it must not stop the line.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from daemon.notify import Notifier
 from inspection import clock
 
 LOG = logging.getLogger(__name__)
+RECORD_PATIENCE_S = 60.0
+
 Stuck = Callable[[], str]  # what does not move, or "" while all is well
+
+
+class Recorder(Protocol):
+    """See transport.records.records.Records."""
+
+    @property
+    def backlog(self) -> int: ...
+    @property
+    def failure(self) -> str: ...
+    @property
+    def owed(self) -> int: ...
+    @property
+    def answered(self) -> int: ...
 
 
 class Progress:
@@ -30,6 +47,26 @@ class Progress:
             self._seen, self._since = seen, now
         still = now - self._since
         return f"nothing has moved for {still:.0f} s" if still > self._patience else ""
+
+
+def record_stages(
+    records: Recorder,
+    *,
+    stored: Callable[[], int],
+    link_up: Callable[[], bool],
+    await_ack: bool,
+    patience: float = RECORD_PATIENCE_S,
+) -> dict[str, Stuck]:
+    """Records reach the disk while it takes them, and the broker while it answers.
+
+    With `await_ack` a consumer may take as long as it likes.
+    """
+    return {
+        "store": Progress(stored, lambda: records.backlog > 0 and not records.failure, patience=patience).stuck,
+        "delivery": Progress(
+            lambda: records.answered, lambda: records.owed > 0 and link_up() and not await_ack, patience=patience
+        ).stuck,
+    }
 
 
 class Watchdog:

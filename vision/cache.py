@@ -27,7 +27,7 @@ def graph_bytes(bundle: Bundle, cache_dir: Path | None) -> bytes:
         return kept
     graph = _built(bundle)
     write_sealed(file, graph)
-    _forget_old_graphs(cache_dir)
+    _forget_old_graphs(cache_dir, file)
     return graph
 
 
@@ -41,11 +41,14 @@ def _built(bundle: Bundle) -> bytes:
     return bytes(build_graph(bundle).SerializeToString())
 
 
-def _forget_old_graphs(cache_dir: Path) -> None:
-    """A graph is 45 MB, and a line gets many models in its years: keep the newest, to go back to."""
+def _forget_old_graphs(cache_dir: Path, written: Path) -> None:
+    """A graph is 45 MB, and a line gets many models in its years: keep the newest, to go back to.
+
+    `written` is the newest whatever its time says: the clock may have been set back since.
+    """
     with contextlib.suppress(OSError):
-        graphs = sorted(cache_dir.glob("graph-*"), key=lambda file: file.stat().st_mtime_ns)
-        for file in graphs[:-_GRAPHS_KEPT]:
+        others = [file for file in cache_dir.glob("graph-*") if file != written]
+        for file in sorted(others, key=lambda file: file.stat().st_mtime_ns)[: 1 - _GRAPHS_KEPT]:
             file.unlink()
 
 

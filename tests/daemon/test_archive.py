@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from camera.picture import read_picture, write_png
-from daemon.archive import Archive, ArchiveConfig, ArchivingKeeper, Store
+from daemon.archive import Archive, ArchiveConfig, ArchivingKeeper
+from daemon.archive_store import Store
 from inspection import clock
 from inspection.errors import StoreError
 from inspection.frame import Frame, Pixels, digest
@@ -218,3 +219,65 @@ def test_the_oldest_pictures_go_and_nothing_else(tmp_path: Path) -> None:
     assert left == sorted(["notes.png", "press/2026-01-01/holiday.png", *names[-len(left) + 2 :]])
     assert 2 <= len(left) - 2 <= 3
     assert not (tmp_path / names[1]).parent.exists(), "an empty day goes with its last picture"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.stem for file in folder.glob("press/*/*.png"))
+
+
+def picture(seq: int) -> str:
+    return f"press/2026-01-01/0123abcd-press-{seq}-top.png"
+
+
+def test_pictures_written_after_the_clock_was_set_back_are_the_newest_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path, 1 << 30)
+    store.write(picture(1), noise(seed=1))
+    os.utime(tmp_path / picture(1), (4_070_908_800, 4_070_908_800))
+    store = Store(tmp_path, 1 << 30)
+    for seq in (2, 3):
+        store.write(picture(seq), noise(seed=seq))
+    size = (tmp_path / picture(3)).stat().st_size
+    Store(tmp_path, 2 * size + size // 2).write(picture(4), noise(seed=4))
+    assert names(tmp_path) == ["0123abcd-press-3-top", "0123abcd-press-4-top"]
+
+
+def test_the_archive_gives_way_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 10 << 20
+    monkeypatch.setattr("daemon.archive_store._free", lambda _folder: free)
+    store = Store(tmp_path, 1 << 30, min_free=1 << 20)
+    for seq in range(1, 5):
+        store.write(picture(seq), noise(seed=seq))
+    size = (tmp_path / picture(1)).stat().st_size
+    total = 4 * size
+
+    def left(_folder: Path) -> int:
+        return (1 << 20) - 2 * size + total - sum(file.stat().st_size for file in tmp_path.glob("press/*/*.png"))
+
+    monkeypatch.setattr("daemon.archive_store._free", left)
+    store.give_way()
+    assert names(tmp_path) == ["0123abcd-press-3-top", "0123abcd-press-4-top"], "the oldest have gone"
+    monkeypatch.setattr("daemon.archive_store._free", lambda _folder: 1000)
+    with pytest.raises(OSError, match="min_free_mb"):
+        store.write(picture(5), noise(seed=5))
+    assert names(tmp_path) == []
+
+
+async def test_the_archive_gives_way_also_while_no_picture_comes(
+    bench: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.archive._GIVES_WAY_S", 0.01)
+    line = bench({"top": frame(noise())})
+    line.keeper.keep(record(1, FAIL))
+    async with asyncio.timeout(10):
+        while not line.heard.pictures:
+            await asyncio.sleep(0.001)
+    running = asyncio.create_task(line.archive.run())
+    monkeypatch.setattr("daemon.archive_store._free", lambda _folder: 1000)
+    async with asyncio.timeout(10):
+        while names(tmp_path / "archive"):
+            await asyncio.sleep(0.001)
+    await line.close()
+    running.cancel()
+    await asyncio.wait([running])

@@ -1,12 +1,13 @@
 """The watchdog is fed by progress, never by a timer alone."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Protocol
 
 import pytest
 
 from daemon.notify import Notifier
-from daemon.watchdog import Progress, Watchdog
+from daemon.watchdog import Progress, Watchdog, record_stages
 
 
 class Manager(Protocol):
@@ -72,3 +73,29 @@ async def test_the_manager_is_fed_while_parts_move_and_not_when_they_stand(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         notifier.close()
+
+
+@dataclass
+class Recorder:
+    backlog: int = 0
+    failure: str = ""
+    owed: int = 0
+    answered: int = 0
+
+
+@pytest.mark.parametrize(
+    ("records", "link_up", "stuck"),
+    [
+        (Recorder(backlog=3), True, {"store"}),
+        (Recorder(backlog=10_000, failure="database or disk is full"), True, set[str]()),
+        (Recorder(backlog=1, failure="the disk has not answered for 70 s"), True, set[str]()),
+        (Recorder(owed=3), True, {"delivery"}),
+        (Recorder(owed=3), False, set[str]()),
+        (Recorder(), True, set[str]()),
+    ],
+)
+def test_a_disk_that_refuses_never_leaves_the_watchdog_unfed(records: Recorder, link_up: bool, stuck: set[str]) -> None:
+    stages = record_stages(records, stored=lambda: 0, link_up=lambda: link_up, await_ack=False, patience=0.0)
+    for ask in stages.values():
+        ask()
+    assert {name for name, ask in stages.items() if ask()} == stuck

@@ -92,6 +92,18 @@ def test_rows_behind_a_flipped_bit_in_the_write_ahead_log_are_not_dropped(tmp_pa
     outbox.close()
 
 
+def test_the_log_of_a_file_that_was_emptied_is_not_dropped(tmp_path: Path) -> None:
+    living = Outbox(tmp_path / "o")
+    living.add([entry(number) for number in range(50)])
+    shutil.copytree(tmp_path, tmp_path.parent / "emptied")
+    living.close()
+    path = tmp_path.parent / "emptied" / "o"
+    path.write_bytes(b"")
+    outbox = Outbox(path)
+    assert ids(outbox) == [f"r{number}" for number in range(50)]
+    outbox.close()
+
+
 def test_a_damaged_file_that_cannot_be_renamed_is_copied_aside(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = bytearray(path.read_bytes())
     data[4096] ^= 0xFF

@@ -1,6 +1,7 @@
 """A record that somebody refuses is kept, and holds up no other."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -221,3 +222,46 @@ async def test_the_last_rows_of_a_topic_get_their_turn_too() -> None:
                 rounds.refused(row)
     assert tried == [-1, -2, -3, -4, -5, -6, -7]
     await asyncio.sleep(0)
+
+
+async def test_records_that_a_full_disk_keeps_in_memory_are_not_owed_to_the_broker(
+    own_broker: "Mosquitto", tmp_path: Path, lab: "Lab", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = Records(tmp_path / "outbox", config(own_broker), config=RecordsConfig(max_waiting=50), probe=lab.ears)
+    monkeypatch.setattr("transport.records.records._RETRY_S", 0.01)
+    add, full = records._outbox.add, True
+
+    def refusing(entries: list[Entry], *, without: tuple[str, ...] = ()) -> None:
+        if full:
+            raise StoreError("database or disk is full")
+        add(entries, without=without)
+
+    records._outbox.add = refusing  # type: ignore[method-assign,assignment]
+    async with lab.running(records):
+        await lab.eventually(lambda: ("records", True) in lab.ears.links)
+        for number in range(1, 101):
+            records.keep(lab.record(number), PRESS.record)
+        await lab.eventually(lambda: "full" in records.failure)
+        assert (records.backlog, records.owed, lab.ears.lost) == (50, 0, 50)
+        full = False
+        await lab.eventually(lambda: lab.ears.delivered == 50)
+        assert records.failure == ""
+
+
+async def test_a_disk_that_hangs_is_a_failure_that_has_a_name(
+    own_broker: "Mosquitto", tmp_path: Path, lab: "Lab", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transport.records.records._HANGS_S", 0.05)
+    records = Records(tmp_path / "outbox", config(own_broker), probe=lab.ears)
+    free = threading.Event()
+    try:
+        async with lab.running(records):
+            await lab.eventually(lambda: ("records", True) in lab.ears.links)
+            records._disk.submit(free.wait)
+            records.keep(lab.record(1), PRESS.record)
+            await lab.eventually(lambda: "has not answered" in records.failure)
+            assert records.owed == 0
+            free.set()
+            await lab.eventually(lambda: lab.ears.delivered == 1 and not records.failure)
+    finally:
+        free.set()

@@ -11,9 +11,11 @@ delivered twice, and must not be lost.
 import re
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 from transport.records.entry import Row, sound
 
@@ -27,6 +29,7 @@ _MOST_ON_PAGE = PAGE - 35  # bytes of a row that stay on its leaf page whatever 
 _LEAST_ON_PAGE = (PAGE - 12) * 32 // 255 - 23
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _LARGEST_ROW = 64 << 20
+_MOST_VERSIONS = 4  # of a page in the log that are tried
 # How a row begins: the size of its header, NULL in the place of n, and the types of two texts.
 _ROW = re.compile(rb"[\x07-\x12]\x00(?=(?:[\x80-\xff]{0,3}[\x0d-\x7f]){2})")
 _WAL_HEADER = 32
@@ -66,21 +69,15 @@ def header_is_sound(path: Path) -> bool:
 def all_rows(path: Path) -> list[Row]:
     """Every row with a right checksum, in order, each id once. Raises OSError where the file cannot be opened."""
     frames, trusted = _frames(_read(Path(f"{path}-wal")))
-    main = _Main(path)
-    logged: dict[int, list[_Frame]] = {}
-    for frame in frames:
-        logged.setdefault(frame.page, []).append(frame)
-
-    def latest(page: int) -> bytes:
-        return next((frame.image for frame in reversed(logged.get(page, ())) if frame.sound), b"") or main.image(page)
-
-    found: list[Row] = []
-    for page in sorted({*range(1, main.pages + 1), *logged}):
-        for image in _images(logged.get(page, []), trusted=trusted):
-            found += _rows_on(image, latest)
-        if page not in logged or not trusted or not any(frame.sound for frame in logged[page]):
-            found += _rows_on(main.image(page), latest)
-    main.close()
+    with _Main(path) as main:
+        logged = _by_page(frames)
+        lookups = _lookups(logged, main)
+        found: list[Row] = []
+        for page in sorted({*range(1, main.pages + 1), *logged}):
+            for image in _images(logged.get(page, []), trusted=trusted):
+                found += _rows_on(image, lookups)
+            if page not in logged or not trusted or not any(frame.sound for frame in logged[page]):
+                found += _rows_on(main.image(page), lookups)
     return in_order(found)
 
 
@@ -90,18 +87,32 @@ def rows_behind_damage(path: Path) -> list[Row]:
     kept = next((at for at, frame in enumerate(frames) if not frame.sound), len(frames)) if trusted else 0
     while kept and not frames[kept - 1].commit:
         kept -= 1
-    dropped = frames[kept:]
-    if not dropped:
+    if kept == len(frames):
         return []
-    main = _Main(path)
-    images = {frame.page: frame.image for frame in frames}
+    with _Main(path) as main:
+        lookups = _lookups(_by_page(frames), main)
+        return in_order([row for frame in frames[kept:] for row in _rows_on(frame.image, lookups)])
 
-    def latest(page: int) -> bytes:
-        return images.get(page) or main.image(page)
 
-    found = [row for frame in dropped for row in _rows_on(frame.image, latest)]
-    main.close()
-    return in_order(found)
+def _by_page(frames: Sequence[_Frame]) -> dict[int, list[_Frame]]:
+    logged: dict[int, list[_Frame]] = {}
+    for frame in frames:
+        logged.setdefault(frame.page, []).append(frame)
+    return logged
+
+
+def _lookups(logged: Mapping[int, Sequence[_Frame]], main: "_Main") -> tuple[Pages, ...]:
+    """Ways to find a page on which a row goes on, the likeliest first: the row's checksum tells which one is right."""
+
+    def newest_sound(page: int) -> bytes:
+        return next((frame.image for frame in reversed(logged.get(page, ())) if frame.sound), b"") or main.image(page)
+
+    def before_newest(page: int, back: int) -> bytes:
+        images = logged.get(page, ())
+        return images[-1 - back].image if back < len(images) else main.image(page)
+
+    others = (partial(before_newest, back=back) for back in range(_MOST_VERSIONS))
+    return (newest_sound, *(others if logged else ()), main.image)
 
 
 class _Main:
@@ -120,7 +131,10 @@ class _Main:
         except OSError:  # a bad sector costs its page
             return b""
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
 
@@ -190,16 +204,16 @@ def _wal_sum(data: bytes, seed: tuple[int, ...], order: str) -> tuple[int, int]:
     return first, second
 
 
-def _rows_on(image: bytes, latest: Pages) -> list[Row]:
+def _rows_on(image: bytes, lookups: Sequence[Pages]) -> list[Row]:
     """The rows of one leaf page; where its list of them is damaged, those that can be found by their look."""
-    listed = _listed(image, latest)
+    listed = _listed(image, lookups)
     if listed is not None:
         return listed
-    seen = (_row_at(image, match.start(), _n_before(image, match.start()), latest) for match in _ROW.finditer(image))
+    seen = (_row_at(image, match.start(), _n_before(image, match.start()), lookups) for match in _ROW.finditer(image))
     return [row for row in seen if row is not None]
 
 
-def _listed(image: bytes, latest: Pages) -> list[Row] | None:
+def _listed(image: bytes, lookups: Sequence[Pages]) -> list[Row] | None:
     """None where the page does not list sound rows alone, or not all that it has room for."""
     if len(image) < PAGE or image[0] != _LEAF:
         return None
@@ -207,7 +221,7 @@ def _listed(image: bytes, latest: Pages) -> list[Row] | None:
     for cell in struct.unpack_from(f">{min(int.from_bytes(image[3:5], 'big'), PAGE // 4)}H", image, 8):
         length, at = _varint(image, cell)
         n, at = _varint(image, at)
-        row = _row_at(image, at, n, latest)
+        row = _row_at(image, at, n, lookups)
         if row is None:
             return None
         rows.append(row)
@@ -225,7 +239,7 @@ def _free(image: bytes) -> int:
     return free
 
 
-def _row_at(image: bytes, start: int, n: int, latest: Pages) -> Row | None:
+def _row_at(image: bytes, start: int, n: int, lookups: Sequence[Pages]) -> Row | None:
     """The row whose header begins at `start`."""
     end = start + (image[start] if start < len(image) else 0)
     types, at = [], start + 1
@@ -235,14 +249,18 @@ def _row_at(image: bytes, start: int, n: int, latest: Pages) -> Row | None:
     sizes = [_size(kind) for kind in types]
     if len(types) != 6 or at != end or sum(sizes) > _LARGEST_ROW:
         return None
-    payload = _payload(image, start, end - start + sum(sizes), latest)
-    values, at = [], end - start
-    for kind, size in zip(types, sizes, strict=True):
-        values.append(_value(kind, payload[at : at + size]))
-        at += size
-    _, identity, topic, body, utc, crc = values
-    entry = sound(identity, topic, body, float(utc) if isinstance(utc, int) else utc, crc)
-    return Row(n if abs(n) <= LARGEST_N else 0, entry) if entry and len(payload) == at else None
+    length = end - start + sum(sizes)
+    for pages in lookups if length > _MOST_ON_PAGE else lookups[:1]:
+        payload = _payload(image, start, length, pages)
+        values, at = [], end - start
+        for kind, size in zip(types, sizes, strict=True):
+            values.append(_value(kind, payload[at : at + size]))
+            at += size
+        _, identity, topic, body, utc, crc = values
+        entry = sound(identity, topic, body, float(utc) if isinstance(utc, int) else utc, crc)
+        if entry is not None:
+            return Row(n if abs(n) <= LARGEST_N else 0, entry)
+    return None
 
 
 def _payload(image: bytes, start: int, length: int, latest: Pages) -> bytes:

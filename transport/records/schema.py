@@ -61,6 +61,8 @@ def connect(path: Path, max_pages: int, *, journal: str = "WAL") -> sqlite3.Conn
         one = Path(f"{path}{part}")
         if one.exists() and not one.is_file():
             raise DamagedError(f"{one.name} is no file")
+    if _size(path) == 0 and _size(Path(f"{path}-wal")) > 0:
+        raise DamagedError("it is empty, and its log is not")  # which SQLite would delete
     make_file(path)  # SQLite gives the log beside it the same mode
     if not header_is_sound(path):
         raise DamagedError("its header is wrong")
@@ -107,6 +109,10 @@ def skip_numbers(db: sqlite3.Connection, last: int) -> None:
     if last > last_number(db):
         db.execute("DELETE FROM sqlite_sequence")
         db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('records', ?)", (last,))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _tables(db: sqlite3.Connection) -> set[tuple[object, ...]]:

@@ -44,15 +44,16 @@ class Sender:
         self._arrived: dict[str, Row] = {}
         self._aside: dict[str, Row] = {}
         self._broker_trouble = RepeatedTrouble(log, "records")
-        self._disk_trouble = RepeatedTrouble(log, "the outbox does not hear what has arrived", level=logging.ERROR)
+        self._disk_trouble = RepeatedTrouble(log, "the outbox cannot be read or written", level=logging.ERROR)
         self._refusals: dict[str, RepeatedTrouble] = {}
         self.answered = 0
         """Records that have arrived or were refused: counts up while there is progress."""
 
     @property
     def owed(self) -> int:
-        """Records on disk that are to be sent now."""
-        return max(0, self._outbox.depth - len(self._arrived) - len(self._aside))
+        """Records on disk that are to be sent now; none while the disk fails."""
+        waiting = self._outbox.depth - len(self._arrived) - len(self._aside)
+        return 0 if self._disk_trouble.lasts else max(0, waiting)
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,12 +82,14 @@ class Sender:
 
     async def _send_some(self, delivery: Delivery) -> None:
         """Write down what was answered, send what there is room for, then wait for news, a second at most."""
-        await self._settle(delivery)
+        settled = await self._settle(delivery)
         self._committed.clear()
         try:
             for row in await self._next(delivery):
                 self._send(row, delivery)
             await self._retry(delivery)
+            if settled:
+                self._disk_trouble.over()
         except StoreError as error:
             self._disk_trouble.occurred(str(error))
         await delivery.news(self._committed)
@@ -121,7 +124,8 @@ class Sender:
             elif not rows:
                 return
 
-    async def _settle(self, delivery: Delivery) -> None:
+    async def _settle(self, delivery: Delivery) -> bool:
+        """Take note of what was answered; False where the disk cannot."""
         finished, refused = delivery.take_finished(), delivery.take_refused()
         self._suspects.cleared([*finished, *(one.row for one in refused)])
         self._retries.arrived(finished)
@@ -137,6 +141,8 @@ class Sender:
             await self._write_down()
         except StoreError as error:
             self._disk_trouble.occurred(str(error))
+            return False
+        return True
 
     async def _write_down(self) -> None:
         arrived, aside = list(self._arrived.values()), list(self._aside.values())
@@ -146,7 +152,6 @@ class Sender:
         if aside:
             await self._on_disk(lambda: self._outbox.set_aside(aside))
             self._aside.clear()
-        self._disk_trouble.over()
 
     def _note(self, refused: Refused) -> None:
         row, topic = refused.row, refused.row.entry.topic
