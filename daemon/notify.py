@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from inspection import clock
 from inspection.errors import ConfigError
 
+_MOST_DIGITS = 20  # of an unsigned 64-bit number
+
 
 class Notifier:
     """Talks to the service manager, or to nobody when the daemon was started by hand.
@@ -31,7 +33,7 @@ class Notifier:
         """Read NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID; another `pid`'s watchdog is not ours."""
         usec = environment.get("WATCHDOG_USEC", "0")
         ours = environment.get("WATCHDOG_PID", str(pid)) == str(pid)
-        if not usec.isascii() or not usec.isdigit():
+        if not usec.isascii() or not usec.isdigit() or len(usec) > _MOST_DIGITS:
             raise ConfigError(f"WATCHDOG_USEC={usec}: expected a whole number of microseconds")
         return cls(environment.get("NOTIFY_SOCKET", ""), int(usec) / 1e6 if ours else 0.0)
 

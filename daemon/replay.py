@@ -182,6 +182,6 @@ def _certified(bundle: Bundle, one: str, other: str) -> float | None:
 def _identity(line: str) -> str:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     return str(found.get("id", "")) if isinstance(found, dict) else ""

@@ -85,7 +85,7 @@ def training_recipe(name: str) -> TrainingRecipe:
         raise DataError(f"recipe '{name}' is neither one of {', '.join(NAMED)} nor a JSON file")
     try:
         return TrainingRecipe.model_validate(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, ValidationError):
             first = error.errors()[0]
             raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

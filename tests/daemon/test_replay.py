@@ -87,7 +87,9 @@ def test_a_record_is_found_by_its_id_and_a_bundle_by_its_hash(
     (library / "other").mkdir()
     (library / "other" / "bundle.json").write_text("{}")
     lines = [json.dumps({**record, "id": f"0123abcd-press-{seq}", "model_hash": "0" * 64}) for seq in (70, 71)]
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(["press/record not json", *lines, json.dumps(record)])))
+    monkeypatch.setattr(
+        "sys.stdin", io.StringIO("\n".join(["press/record not json", "[" * 100_000, *lines, json.dumps(record)]))
+    )
     assert main(["replay", record["id"], "--records", "-", "--bundle", str(library)]) == 0
 
 

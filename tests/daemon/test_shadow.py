@@ -88,7 +88,9 @@ async def test_a_journal_is_bounded_on_disk_and_does_not_fall_over_half_a_row(tm
     sizes = [older(journal.file).stat().st_size, journal.file.stat().st_size]
     assert max(sizes) < MOST_BYTES + 200_000
     with journal.file.open("a") as file:
-        file.write('{"half":')
+        file.write("[" * 100_000 + '\n{"half":')
+    with journal.file.open("ab") as file:
+        file.write(b"\xff\n")
     assert all(found == row for found in read(journal.file))
 
 

@@ -74,7 +74,9 @@ def test_the_watchdog_interval_is_read_in_seconds_and_only_when_it_is_ours() -> 
         notifier.close()
 
 
-@pytest.mark.parametrize("environment", [{"NOTIFY_SOCKET": "vsock:2:1"}, {"WATCHDOG_USEC": "soon"}])
+@pytest.mark.parametrize(
+    "environment", [{"NOTIFY_SOCKET": "vsock:2:1"}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "9" * 5000}]
+)
 def test_a_manager_that_is_not_understood_is_a_config_error(environment: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(environment))):
         Notifier.from_environment(environment, pid=7)

@@ -256,7 +256,12 @@ def test_torchvisions_weights_without_internet_end_in_a_remedy(monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "not a readable JSON"), ('{"loss": "hinge"}', "loss: "), ('{"image": {"size": 7}}', r"image\.size")],
+    [
+        ("{", "not a readable JSON"),
+        ("[" * 100_000, "not a readable JSON"),
+        ('{"loss": "hinge"}', "loss: "),
+        ('{"image": {"size": 7}}', r"image\.size"),
+    ],
 )
 def test_a_wrong_recipe_file_is_named_with_its_key(tmp_path: Path, content: str, said: str) -> None:
     file = tmp_path / "mine.json"
