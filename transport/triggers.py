@@ -21,6 +21,8 @@ RETAINED = "retained"
 FLOOD = "flood"
 NOT_TRIGGERED = "not_triggered"
 
+MAX_CORRELATION_BYTES = 1024  # each answer carries it
+
 _WORTH_TELLING_S = 0.1
 _OWN_TOPICS = (
     "/trigger",
@@ -116,6 +118,9 @@ class TriggerDesk:
             why, detail = TOO_LARGE, f"more than {MAX_TRIGGER_BYTES} bytes"
         elif detail:
             why = MALFORMED
+        elif message.correlation is not None and len(message.correlation) > MAX_CORRELATION_BYTES:
+            why, detail = MALFORMED, f"correlation data of more than {MAX_CORRELATION_BYTES} bytes"
+            response = None
         else:
             try:
                 request = parse_trigger(message.payload)
@@ -132,7 +137,7 @@ class TriggerDesk:
             detail=detail,
             trigger=request.trigger if request else None,
             response_topic=response,
-            correlation=message.correlation,
+            correlation=message.correlation if response is not None else None,
             answer=self._answers.take(),
         )
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from inspection.errors import ConfigError
 from inspection.record import FrameFacts, Record
-from inspection.strict import JsonError, read_json
 from inspection.verdict import Outcome, Verdict
+from transport.payload import MAX_BYTES, PayloadError, read_object
 
 VERSION = 1
 MAX_VERDICT_BYTES = 254  # an S7 STRING
-MAX_TRIGGER_BYTES = 4096
+MAX_TRIGGER_BYTES = MAX_BYTES
 MAX_ID_CHARS = 32
 MAX_ID_INTEGER = 2**53 - 1  # exact in every JSON reader that uses doubles
 MIN_WINDOW_MS = 20
@@ -236,12 +236,9 @@ def deliver_record(stored: bytes, *, historical: bool) -> bytes:
 
 def _object(payload: bytes) -> dict[str, Any]:
     try:
-        value = read_json(payload)
-    except JsonError as error:
-        raise WireError(error.why) from error
-    if not isinstance(value, dict):
-        raise WireError("not a JSON object")
-    return value
+        return read_object(payload)
+    except PayloadError as error:
+        raise WireError(str(error)) from error
 
 
 def _text(name: str, value: Any) -> str:
@@ -252,7 +249,8 @@ def _text(name: str, value: Any) -> str:
 
 def _integer(name: str, value: Any, low: int, high: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise WireError(f"{name} must be an integer {low}..{high}")
+        remedy = ", without quotes" if isinstance(value, str) else ", not a REAL" if isinstance(value, float) else ""
+        raise WireError(f"{name} must be an integer {low}..{high}{remedy}")
     return value
 
 
@@ -265,7 +263,8 @@ def parse_trigger(payload: bytes) -> Request:
     trigger = _text("trigger", raw) if isinstance(raw, str) else _integer("trigger", raw, 0, MAX_ID_INTEGER)
     window, sent, session = fields.get("deadline_ms"), fields.get("t"), fields.get("session")
     if sent is not None and (not isinstance(sent, int | float) or isinstance(sent, bool) or not -1e12 < sent < 1e12):
-        raise WireError("t must be a number of Unix seconds")
+        remedy = ", without quotes" if isinstance(sent, str) else ""
+        raise WireError(f"t must be a number of Unix seconds{remedy}")
     return Request(
         trigger=trigger,
         part=str(trigger) if fields.get("part") is None else _text("part", fields["part"]),
