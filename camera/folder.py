@@ -86,7 +86,7 @@ class FolderCamera:
     def _capture(self, number: int, entry: _Entry) -> Capture:
         captured = clock.monotonic()
         try:
-            pixels, bit_depth = read_picture(entry.path, max_pixels=self._config.max_frame_mb * 2**20)
+            pixels, bit_depth = read_picture(entry.path, max_decoded_bytes=self._config.max_frame_mb * 2**20)
         except PictureError as error:
             return Missed(self._name, number, Reason.DECODE_ERROR, captured, str(error), entry.source)
         if bit_depth == 16:

@@ -204,6 +204,8 @@ class OpencvCamera:
         if not device.isOpened():
             device.release()
             raise CameraError(Reason.CAMERA_LOST, f"{self._shown} cannot be opened: {self._why()}")
+        # Pictures come as the sensor stored them, as those of picture files do: FFmpeg would turn a telephone's film.
+        device.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
         return device
 
     def _why(self) -> str:

@@ -1,32 +1,36 @@
-"""Reads one picture file, with caps on bytes and pixels that hold before any memory is taken for it.
+"""Reads one picture file: the one function through which every such file of linegate is decoded.
 
-Rules, each of them tested:
+Rules, each of them tested; docs/reference/pictures.md tells them to users:
 
-- JPEG, PNG, BMP and TIFF are read; anything else, an empty file and a directory raise PictureError.
-- A file above `max_bytes`, or one whose header tells more than `max_pixels`, or a side of zero, raises
-  PictureError before it is decoded.
-- Gray stays gray; palette, RGB and CMYK become BGR; alpha is dropped and the colours under it stay as stored
-  (gray with alpha becomes BGR of three equal channels).
-- 8-bit stays uint8 (a bit depth of 1, 2 or 4 is spread to 0..255); 16-bit stays uint16 with bit depth 16.
-  Floating point raises PictureError.
-- EXIF orientation is ignored: pixels come as the sensor stored them.
+- JPEG, PNG, BMP and TIFF are read; anything else, an empty file and a directory raise PictureError. Whatever such a
+  file can say about its pixels is heeded, or the file is refused (`camera.containers`).
+- A file above `max_bytes`, a picture of more than `max_pixels` or `max_decoded_bytes`, or a side of zero raises
+  PictureError before memory is taken for it. Decoding takes at most four times `max_decoded_bytes`, the picture
+  itself included, beside the file.
+- JPEG and PNG are decoded by OpenCV, which gets a copy of the file that holds what was read here and nothing else:
+  the decoder cannot find another size in it. TIFF and BMP are decoded here.
+- Gray stays gray; palette, RGB and CMYK become BGR; alpha is dropped and the colours under it stay as stored.
+- 8-bit stays uint8 (a bit depth of 1, 2 or 4 is spread to 0..255). Deeper pixels are uint16, right-aligned, with the
+  bit depth that the file tells: 10, 12 or 16.
+- Orientation is ignored in every kind of file: pixels come as the sensor stored them.
 - Of a TIFF with several pictures the first is read.
 - A JPEG without its end marker and a PNG with a wrong chunk checksum or without its end chunk are truncated or
   corrupt: PictureError. (libjpeg alone would give such a picture back, the rest filled with gray.) JPEG has no
   checksum: damage inside that still decodes cannot be told from a picture.
-- A picture takes at most 6 bytes of memory a pixel (16-bit colour), beside the decoder's own.
 """
 
 import os
+import stat
 import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from camera import MAX_PICTURE_PIXELS
+from camera.containers import bmp, jpeg, tiff
+from camera.containers import png as png_file
+from camera.containers.header import Header
 from inspection.errors import PictureError
 from inspection.frame import Pixels
 
@@ -34,23 +38,25 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 """What names of files with such a picture end in, in lower case."""
 
 MAX_PICTURE_BYTES = 256 * 2**20
+MAX_DECODED_BYTES = 256 * 2**20
 
-_JPEG_END = b"\xff\xd9"
-_JPEG_SCAN = 0xDA
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_NOT_FRAMES = (0xC4, 0xC8, 0xCC)
-_TIFF = (b"II*\0", b"MM\0*")
-_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_ORIENTATION = 256, 257, 274
-_TIFF_SHORT = 3
+_MOST_WORK = 4
+_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+
+_Container = jpeg.Jpeg | png_file.Png | bmp.Bmp | tiff.Tiff
 
 
 def read_picture(
-    path: Path, *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = MAX_PICTURE_PIXELS
+    path: Path,
+    *,
+    max_bytes: int = MAX_PICTURE_BYTES,
+    max_pixels: int = MAX_PICTURE_PIXELS,
+    max_decoded_bytes: int = MAX_DECODED_BYTES,
 ) -> tuple[Pixels, int]:
     """Pixels [h, w] gray or [h, w, 3] BGR, uint8 or uint16, and their bit depth. Raises PictureError."""
     data = _bytes_of(path, max_bytes)
     try:
-        return decode(data, max_bytes=max_bytes, max_pixels=max_pixels)
+        return decode(data, max_bytes=max_bytes, max_pixels=max_pixels, max_decoded_bytes=max_decoded_bytes)
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
 
@@ -65,23 +71,27 @@ def read_size(path: Path, *, max_bytes: int = MAX_PICTURE_BYTES) -> tuple[int, i
 
 
 def decode(
-    data: bytes, *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = MAX_PICTURE_PIXELS
+    data: bytes,
+    *,
+    max_bytes: int = MAX_PICTURE_BYTES,
+    max_pixels: int = MAX_PICTURE_PIXELS,
+    max_decoded_bytes: int = MAX_DECODED_BYTES,
 ) -> tuple[Pixels, int]:
     """`read_picture` for the bytes of a file."""
-    width, height = _size(data, max_bytes)
-    if width * height > max_pixels:
-        raise PictureError(f"{width}x{height} is more than {max_pixels} pixels")
-    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        pixels = cv2.imdecode(np.frombuffer(_as_stored(data), np.uint8), flags)
-    except cv2.error as error:
-        raise PictureError(f"the decoder failed: {error.err}") from error
-    if pixels is None or pixels.size == 0:
-        raise PictureError("the picture cannot be decoded")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise PictureError(f"pixels of type {pixels.dtype} are not supported")
+    container = _container(data, max_bytes)
+    header = container.header
+    _require_room(header, max_pixels, max_decoded_bytes)
+    pixels: Pixels
+    match container:
+        case tiff.Tiff():
+            pixels, bit_depth = tiff.pixels(container, data)
+        case bmp.Bmp():
+            pixels, bit_depth = bmp.pixels(container, data), 8
+        case jpeg.Jpeg() | png_file.Png():
+            pixels = _by_opencv(container.plain, header)
+            bit_depth = 8 if pixels.dtype == np.uint8 else 16
     pixels.flags.writeable = False
-    return pixels, 8 if pixels.dtype == np.uint8 else 16
+    return pixels, bit_depth
 
 
 def png(pixels: Pixels) -> bytes:
@@ -109,117 +119,74 @@ def write_png(path: Path, pixels: Pixels) -> None:
 def _bytes_of(path: Path, max_bytes: int) -> bytes:
     """At most one more than `max_bytes`."""
     try:
-        with path.open("rb") as file:
+        # A pipe would be waited for until somebody writes into it.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise PictureError(f"{path}: not a file")
             # Asked for the cap, Python takes that much memory first: more work than reading the picture.
-            return file.read(min(max_bytes, os.fstat(file.fileno()).st_size) + 1)
+            return file.read(min(max_bytes, found.st_size) + 1)
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror}") from error
 
 
 def _size(data: bytes, max_bytes: int) -> tuple[int, int]:
+    header = _container(data, max_bytes).header
+    return header.width, header.height
+
+
+def _container(data: bytes, max_bytes: int) -> _Container:
+    """What the file is, by its own account. Raises PictureError for what we do not read."""
     if not data:
         raise PictureError("the file is empty")
     if len(data) > max_bytes:
         raise PictureError(f"the file has more than {max_bytes} bytes")
     try:
-        width, height = _sides(data)
+        container = _read(data)
     except (struct.error, IndexError) as error:
         raise PictureError("the header is truncated") from error
-    if width <= 0 or height <= 0:
-        raise PictureError(f"the picture has no pixels ({width}x{height})")
-    return width, height
+    header = container.header
+    if header.width <= 0 or header.height <= 0:
+        raise PictureError(f"the picture has no pixels ({header.width}x{header.height})")
+    return container
 
 
-def _sides(data: bytes) -> tuple[int, int]:
-    """Width and height as the header tells them. Raises PictureError for a format or a damage we do not read."""
-    if data.startswith(b"\xff\xd8"):
-        return _jpeg_sides(data)
-    if data.startswith(_PNG_SIGNATURE):
-        return _png_sides(data)
-    if data.startswith(b"BM"):
-        return _bmp_sides(data)
-    if data.startswith(_TIFF):
-        return _tiff_sides(data)
+def _read(data: bytes) -> _Container:
+    if data.startswith(jpeg.START):
+        return jpeg.read(data)
+    if data.startswith(png_file.SIGNATURE):
+        return png_file.read(data)
+    if data.startswith(bmp.MAGIC):
+        return bmp.read(data)
+    if data.startswith(tiff.MAGIC):
+        return tiff.read(data)
+    if data.startswith(tiff.BIG):
+        raise PictureError("a BigTIFF is not read; save it as an ordinary TIFF")
     raise PictureError("not a JPEG, PNG, BMP or TIFF file")
 
 
-def _jpeg_sides(data: bytes) -> tuple[int, int]:
-    at = 2
-    sides: tuple[int, int] | None = None
-    while True:
-        if data[at] != 0xFF:
-            raise PictureError("the JPEG is corrupt: a segment does not begin with a marker")
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in _JPEG_NOT_FRAMES and sides is None:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            sides = width, height
-        if marker == _JPEG_SCAN and sides is not None:
-            # Searched for behind the headers only: a thumbnail in them has an end marker of its own.
-            if data.rfind(_JPEG_END, at) < 0:
-                raise PictureError("the JPEG is truncated: its end marker is missing")
-            return sides
-        if marker in (0xD9, _JPEG_SCAN):
-            raise PictureError("the JPEG is corrupt: it has no frame header")
-        (length,) = struct.unpack_from(">H", data, at + 2)
-        at += 2 + length
+def _require_room(header: Header, max_pixels: int, max_decoded_bytes: int) -> None:
+    what = f"{header.width}x{header.height}"
+    if header.width * header.height > max_pixels:
+        raise PictureError(f"{what} is more than {max_pixels} pixels")
+    if header.decoded_bytes > max_decoded_bytes:
+        raise PictureError(f"{what} takes {header.decoded_bytes} bytes, more than {max_decoded_bytes}")
+    work = header.decoded_bytes + header.working_bytes
+    if work > _MOST_WORK * max_decoded_bytes:
+        raise PictureError(f"{what} takes {work} bytes to decode, more than {_MOST_WORK * max_decoded_bytes}")
 
 
-def _png_sides(data: bytes) -> tuple[int, int]:
-    view = memoryview(data)
-    at = len(_PNG_SIGNATURE)
-    sides: tuple[int, int] | None = None
-    while True:
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 8 + length
-        (checksum,) = struct.unpack_from(">I", data, end)
-        if zlib.crc32(view[at + 4 : end]) != checksum:
-            raise PictureError("the PNG is corrupt: a checksum is wrong")
-        if sides is None:
-            if kind != b"IHDR":
-                raise PictureError("the PNG is corrupt: it does not begin with its header")
-            width, height = struct.unpack_from(">II", data, at + 8)
-            sides = width, height
-        if kind == b"IEND":
-            return sides
-        at = end + 4
-
-
-def _bmp_sides(data: bytes) -> tuple[int, int]:
-    (told,) = struct.unpack_from("<I", data, 2)
-    if told > len(data):
-        raise PictureError("the BMP is truncated")
-    width, height = struct.unpack_from("<ii", data, 18)
-    return width, abs(height)
-
-
-def _tiff_sides(data: bytes) -> tuple[int, int]:
-    sides: dict[int, int] = {}
-    for tag, code, at in _tiff_tags(data):
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
-            sides.setdefault(tag, struct.unpack_from(code, data, at)[0])
-    return sides.get(_TIFF_WIDTH, 0), sides.get(_TIFF_HEIGHT, 0)
-
-
-def _tiff_tags(data: bytes) -> Iterator[tuple[int, str, int]]:
-    """Tag, struct code and place of every value in the first directory."""
-    order = "<" if data.startswith(b"II") else ">"
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, directory)
-    for entry in range(entries):
-        at = directory + 2 + 12 * entry
-        tag, kind = struct.unpack_from(order + "HH", data, at)
-        yield tag, order + ("H" if kind == _TIFF_SHORT else "I"), at + 8
-
-
-def _as_stored(data: bytes) -> bytes:
-    """`data` with a TIFF's orientation set to none: OpenCV turns a TIFF although it is told not to."""
-    if not data.startswith(_TIFF):
-        return data
-    turned = [(code, at) for tag, code, at in _tiff_tags(data) if tag == _TIFF_ORIENTATION]
-    for code, at in turned:
-        one = struct.pack(code, 1)
-        data = data[:at] + one + data[at + len(one) :]
-    return data
+def _by_opencv(plain: bytes, header: Header) -> Pixels:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(plain, np.uint8), _FLAGS)
+    except cv2.error as error:
+        raise PictureError(f"the decoder failed: {error.err}") from error
+    if pixels is None or pixels.size == 0:
+        raise PictureError("the picture cannot be decoded")
+    if header.channels == 1 and pixels.ndim == 3:  # gray with alpha
+        pixels = np.ascontiguousarray(pixels[:, :, 0])
+    found = (*pixels.shape[:2], 1 if pixels.ndim == 2 else pixels.shape[2], pixels.dtype.itemsize)
+    if found != (header.height, header.width, header.channels, header.sample_bytes) or pixels.dtype.kind != "u":
+        raise PictureError(f"the decoder gave {pixels.dtype} {list(pixels.shape)}, which the header does not tell")
+    read: Pixels = pixels
+    return read

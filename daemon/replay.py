@@ -135,7 +135,7 @@ def pictures(record: Told, archive: Path | None = None) -> Iterator[tuple[str, P
         pixels, depth = read_picture(root / name)
         if digest(pixels) != frame.picture.sha256:
             raise PictureError(f"{root / name}: not the picture that was judged: the sum of its pixels differs")
-        yield frame.camera, pixels, depth if depth == 8 else frame.picture.bit_depth
+        yield frame.camera, pixels, frame.picture.bit_depth if depth == 16 else depth
 
 
 def replay(record: Told, bundle: Bundle, *, archive: Path | None, backend: str, threads: int) -> Replayed:

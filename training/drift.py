@@ -42,6 +42,6 @@ def _looks(samples: Sequence[Sample]) -> Iterator[Impression]:
             pixels, bit_depth = read_picture(sample.path)
         except PictureError as error:
             raise DataError(f"{error}; replace the picture or take it out of the data set") from error
-        impressions.add(pixels, bit_depth if bit_depth == 8 else sample.bit_depth)
+        impressions.add(pixels, sample.bit_depth if bit_depth == 16 else bit_depth)
         if impressions.pictures == PICTURES:
             yield impressions.take()

@@ -23,7 +23,7 @@ def crops_of(sample: Sample, recipe: Recipe) -> CropPixels:
     except PictureError as error:
         raise DataError(f"{error}; replace the picture or take it out of the data set") from error
     try:
-        return recipe.crops(pixels, bit_depth if bit_depth == 8 else sample.bit_depth)
+        return recipe.crops(pixels, sample.bit_depth if bit_depth == 16 else bit_depth)
     except PictureError as error:
         raise DataError(f"{shown(sample.path)}: {error}") from error
 

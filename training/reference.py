@@ -113,7 +113,7 @@ def require_one_size(samples: Sequence[Sample]) -> None:
 def _upright(sample: Sample, recipe: Recipe) -> Image:
     try:
         pixels, bit_depth = read_picture(sample.path)
-        return recipe.upright(pixels, bit_depth if bit_depth == 8 else sample.bit_depth)
+        return recipe.upright(pixels, sample.bit_depth if bit_depth == 16 else bit_depth)
     except PictureError as error:
         raise DataError(f"{sample.path}: {error}") from error
 

@@ -63,7 +63,7 @@ def look(
         for sample in known:
             try:
                 pixels, depth = read_picture(sample.path)
-                features.append(describer.describe(pixels, depth if depth == 8 else sample.bit_depth).features)
+                features.append(describer.describe(pixels, sample.bit_depth if depth == 16 else depth).features)
             except PictureError as error:
                 raise DataError(f"{shown(sample.path)}: {error}; take it out of the data set") from error
             seen.add(pixels_digest(pixels))
@@ -79,7 +79,7 @@ def look(
                 elif same in seen:
                     twice += 1
                 else:
-                    described = describer.describe(pixels, depth if depth == 8 else bit_depth)
+                    described = describer.describe(pixels, bit_depth if depth == 16 else depth)
                     pictures.append(Unlabelled(path, name, described.margin, described.features))
                     seen.add(same)
             except PictureError as error:

@@ -105,4 +105,4 @@ async def test_a_picture_above_the_cameras_limit_is_refused_before_it_is_decoded
         capture = await shot(rig)
     assert isinstance(capture, Missed)
     assert capture.reason is Reason.DECODE_ERROR
-    assert "2000x2000 is more than 1048576 pixels" in capture.detail
+    assert "2000x2000 takes 4000000 bytes, more than 1048576" in capture.detail

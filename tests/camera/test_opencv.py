@@ -1,5 +1,6 @@
 """OpenCV's sources: which is which, video files, and what is told where one does not open. No V4L2 device is here."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
@@ -133,3 +134,21 @@ def test_pictures_of_a_video_are_8_bit_bgr(tmp_path: Path) -> None:
     assert isinstance(frame, Frame)
     assert (frame.pixels.shape, frame.bit_depth) == ((48, 64, 3), 8)
     assert frame.pixels.dtype == np.uint8
+
+
+def test_a_film_that_says_it_was_turned_comes_as_the_sensor_stored_it(tmp_path: Path) -> None:
+    film = tmp_path / "film.mp4"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+    for gray in (40, 90):
+        writer.write(np.full((48, 64, 3), gray, np.uint8))
+    writer.release()
+    data = bytearray(film.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 48 * 65536, 0, 1 << 30)
+    film.write_bytes(data)
+    assert cv2.VideoCapture(str(film), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_ORIENTATION_META) == 90
+
+    with closing(OpencvCamera("top", config(film))) as camera:
+        frame = next(camera.captures())
+    assert isinstance(frame, Frame)
+    assert frame.pixels.shape == (48, 64, 3)

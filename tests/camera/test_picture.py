@@ -1,9 +1,8 @@
 """Picture files, good and bad: each by the rule that camera/picture.py states."""
 
 import io
+import os
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ EXACT = {
     "1-bit tiff": (saved(BITS, "TIFF"), BITS.astype(np.uint8) * 255),
     "2-bit png": (png(4, 2, b"\0\x1b\0\x1b", depth=2), np.array([[0, 85, 170, 255]] * 2, np.uint8)),
     "alpha png": (saved(COLOUR, "PNG", "RGBA"), BGR),
-    "gray and alpha png": (saved(GRAY, "PNG", "LA"), np.stack([GRAY] * 3, axis=-1)),
+    "gray and alpha png": (saved(GRAY, "PNG", "LA"), GRAY),
     "alpha tiff": (saved(COLOUR, "TIFF", "RGBA"), BGR),
     "CMYK tiff": (saved(COLOUR, "TIFF", "CMYK"), BGR),
     "turned png": (saved(GRAY[:8], "PNG", exif=turned(6)), GRAY[:8]),
@@ -129,6 +128,7 @@ THUMBNAIL = b"\xff\xe1" + struct.pack(">H", 2 + len(JPEG)) + JPEG
 BROKEN = {
     "empty": (b"", "empty"),
     "text": (b"hello", "not a JPEG, PNG, BMP or TIFF"),
+    "a big tiff": (b"II+\0" + bytes(100), "BigTIFF"),
     "gif": (saved(GRAY, "GIF"), "not a JPEG, PNG, BMP or TIFF"),
     "webp": (saved(COLOUR, "WEBP"), "not a JPEG, PNG, BMP or TIFF"),
     "html": (b"<html>404</html>", "not a JPEG, PNG, BMP or TIFF"),
@@ -145,8 +145,8 @@ BROKEN = {
     "half a tiff": (TIFF[: len(TIFF) // 2], "truncated|decoded"),
     "no width": (png(0, 5, b""), "no pixels"),
     "no height": (png(5, 0, b""), "no pixels"),
-    "floating point": (saved(GRAY.astype(np.float32), "TIFF"), "type float32"),
-    "32-bit integers": (saved(GRAY.astype(np.int32), "TIFF"), "type int32"),
+    "floating point": (saved(GRAY.astype(np.float32), "TIFF"), "floating point samples"),
+    "32-bit integers": (saved(GRAY.astype(np.int32), "TIFF"), "signed samples"),
 }
 
 
@@ -172,63 +172,23 @@ def test_more_bytes_than_allowed_are_refused(tmp_path: Path) -> None:
     assert read_picture(path, max_bytes=len(PNG))[0].shape == (16, 16, 3)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("none.png", "No such file"), (".", "Is a directory")])
+@pytest.mark.parametrize(("name", "expected"), [("none.png", "No such file"), (".", "not a file|Is a directory")])
 def test_a_path_that_is_no_file_is_a_picture_error_that_names_it(tmp_path: Path, name: str, expected: str) -> None:
     with pytest.raises(PictureError, match=f"{tmp_path}.*{expected}"):
         read_picture(tmp_path / name)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(PictureError, match=r"a.png: not a file"):
+        read_picture(tmp_path / "a.png")
+
+
 def test_a_second_header_does_not_get_a_bomb_past_the_cap() -> None:
     small, huge = struct.pack(">IIBBBBB", 4, 4, 8, 0, 0, 0, 0), struct.pack(">IIBBBBB", 90_000, 90_000, 8, 0, 0, 0, 0)
     bomb = PNG[:8] + chunk(b"IHDR", huge) + chunk(b"IHDR", small) + chunk(b"IEND", b"")
-    with pytest.raises(PictureError, match="90000x90000 is more than"):
+    with pytest.raises(PictureError, match="its only header"):
         decode(bomb)
-
-
-MEASURE = """
-import resource, sys
-from pathlib import Path
-from camera.picture import read_picture
-from inspection.errors import PictureError
-
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-read_picture(Path(sys.argv[1]))
-before = peak()
-try:
-    read_picture(Path(sys.argv[2]), max_pixels=int(sys.argv[3]))
-    print("read", peak() - before)
-except PictureError:
-    print("refused", peak() - before)
-"""
-
-
-def measured(tmp_path: Path, data: bytes, max_pixels: int) -> tuple[str, int]:
-    """What became of a picture in a process of its own, and the MiB that it took at its peak."""
-    small, picture = tmp_path / "small.png", tmp_path / "picture.png"
-    small.write_bytes(PNG)
-    picture.write_bytes(data)
-    told = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(small), str(picture), str(max_pixels)],
-        capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2], timeout=100,
-    )  # fmt: skip
-    outcome, mebibytes = told.stdout.split()
-    return outcome, int(mebibytes)
-
-
-def test_a_png_bomb_is_refused_without_its_memory_being_taken(tmp_path: Path) -> None:
-    side = 20_000
-    bomb = png(side, side, bytes((side + 1) * side))
-    assert len(bomb) < 2**19
-    outcome, mebibytes = measured(tmp_path, bomb, 64 * 2**20)
-    assert outcome == "refused"
-    assert mebibytes < 16
-
-
-def test_a_large_picture_takes_the_memory_of_its_pixels_and_little_more(tmp_path: Path) -> None:
-    side = 8_000
-    outcome, mebibytes = measured(tmp_path, png(side, side, bytes((side + 1) * side)), 64 * 2**20)
-    assert outcome == "read"
-    assert mebibytes < 2 * side * side // 2**20
 
 
 def damaged(whole: bytes, rng: np.random.Generator) -> bytes:
