@@ -34,7 +34,8 @@ print(runpy.run_path("daemon/version.py")["of_source"](root))'
 
 # Whether a process of this machine runs from $1, which ends with a slash where it is a folder.
 in_use() {
-  [[ -z $DESTDIR ]] && grep -qsF -- "$1" /proc/[0-9]*/cmdline /proc/[0-9]*/maps
+  # The words come by a pipe: grep's own command line must not hold them.
+  [[ -z $DESTDIR ]] && grep -qsF -f <(echo "$1") /proc/[0-9]*/cmdline /proc/[0-9]*/maps
 }
 
 # $1 becomes `current`, and with it the unit and the folders that belong to it.

@@ -8,6 +8,8 @@ import shutil
 import stat
 import subprocess
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -161,6 +163,53 @@ def test_old_versions_go_but_for_as_many_as_are_kept_and_the_way_back(box: Box) 
     box.make("rollback-install", "VERSION=1.1")
     box.install("1.4", "KEEP=1")
     assert box.versions == {"1.1", "1.4"}
+
+
+class LiveBox(Box):
+    """As if this machine's own root were written to: every place is a variable, and systemd's tools are stand-ins."""
+
+    def make(self, *words: str) -> subprocess.CompletedProcess[str]:
+        tools = self.folder / "tools"
+        for tool in ("systemd-sysusers", "systemd-tmpfiles", "systemctl"):
+            tools.mkdir(exist_ok=True)
+            (tools / tool).write_text("#!/bin/sh\nexit 1\n" if tool == "systemctl" else "#!/bin/sh\n")
+            (tools / tool).chmod(0o755)
+        kinds = ("BINDIR", "SYSCONFDIR", "UNITDIR", "SYSUSERSDIR", "TMPFILESDIR")
+        places = [f"{kind}={self.root / kind}" for kind in kinds]
+        path = f"PATH={tools}:{os.environ['PATH']}"
+        return super().make("DESTDIR=", f"PREFIX={self.opt}", *places, path, *words)
+
+
+@contextmanager
+def run_from(folder: Path) -> Iterator[None]:
+    """A process whose command line names `folder`, as that of a station or a child does."""
+    (folder / "station").write_text("read line\n")
+    with subprocess.Popen(["sh", str(folder / "station")], stdin=subprocess.PIPE):
+        yield
+
+
+def test_a_version_that_runs_stays_until_it_has_ended(tmp_path: Path) -> None:
+    box = LiveBox(tmp_path)
+    box.install("1.0")
+    with run_from(box.opt / "versions" / "1.0"):
+        for version in ("1.1", "1.2", "1.3"):
+            told = box.install(version, "KEEP=1")
+        assert "still runs from version 1.0" in told
+        assert box.versions == {"1.0", "1.2", "1.3"}
+    box.install("1.4", "KEEP=1")
+    assert box.versions == {"1.3", "1.4"}
+
+
+def test_an_old_environment_that_runs_stays_until_it_has_ended(tmp_path: Path) -> None:
+    box = LiveBox(tmp_path)
+    for name in (".linegate", "pyvenv.cfg", "bin/linegate", "lib/python3.11/x.py"):
+        box.put(f"opt/linegate/{name}")
+    with run_from(box.opt / "bin"):
+        assert "still runs from the old environment" in box.install("1.0")
+        assert (box.opt / "lib" / "python3.11" / "x.py").exists()
+    box.install("1.1")
+    assert not (box.opt / "lib").exists()
+    assert box.current == "versions/1.1"
 
 
 def test_an_install_from_before_there_were_versions_is_upgraded(box: Box) -> None:
