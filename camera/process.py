@@ -152,6 +152,12 @@ class CameraProcess:
             self._drop_unmatched()
 
     @property
+    def pid(self) -> int | None:
+        """Of the child; None where there is none."""
+        child = self._child
+        return child.pid if child else None
+
+    @property
     def trouble(self) -> str:
         """Why there are no pictures; empty while the camera is open."""
         return "" if self.up else _in_words(*self._down)

@@ -236,7 +236,7 @@ class _Shared:
             teller=link,
             keeper=archiving or recorder,
             tally=Tally(),
-            onlookers=(self.shadow, self.drift),
+            onlookers=(self.metrics, self.shadow, self.drift),
             probe=self.metrics,
         )
         return Unit(name, settings, station, link, desk, cameras, archiving, recorder)

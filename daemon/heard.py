@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from daemon.telemetry.metrics import Metrics
+from inspection.frame import Crops, Missed
+from inspection.verdict import Verdict
 
 
 class Heard(Metrics):
@@ -25,9 +27,24 @@ class Heard(Metrics):
         links: Sequence[str] = (),
         max_batch: int = 8,
         version: str = "",
+        site: str = "",
+        line: str = "",
     ) -> None:
         self.refused: Counter[str] = Counter()
-        super().__init__(cameras=cameras, deadlines=deadlines, links=links, max_batch=max_batch, version=version)
+        super().__init__(
+            cameras=cameras,
+            deadlines=deadlines,
+            links=links,
+            max_batch=max_batch,
+            version=version,
+            site=site,
+            line=line,
+        )
+
+    def judged(self, verdict: Verdict, captures: Sequence[Crops | Missed]) -> None:  # noqa: ARG002 - an onlooker's
+        """Called for each part behind its verdict."""
+        if verdict.score is not None:
+            self.service.score(verdict.part.station, verdict.score)
 
     def outbox(self, depth: int, oldest_age: float, used: float) -> None:
         super().outbox(depth, oldest_age, used)

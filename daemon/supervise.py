@@ -65,6 +65,8 @@ class Supervisor:
         self.wants_reload = asyncio.Event()
         self._settled = asyncio.Event()  # the worker has come up once, or is known to be unable to
         self.view = View(daemon, self._watchdog)
+        daemon.metrics.service.config_read(daemon.config.hash)
+        daemon.metrics.children.pids = self._children
 
     async def run(self, stop: asyncio.Event, reread: Callable[[], Config] | None) -> None:
         """Until `stop` is set; then open parts are answered, records flushed and children ended.
@@ -131,11 +133,11 @@ class Supervisor:
             for unit in daemon.units:
                 state, reason = now = readiness(daemon, unit)
                 unit.link.set_state(state, reason, bundle.model_id)
+                daemon.metrics.service.set_ready(unit.name, ready=state == "ready" and unit.link.connected)
                 if told.get(unit.name) != now:
                     told[unit.name] = now
                     LOG.info("station %s is %s %s", unit.name, state, reason)
-            ready, why = self.view.ready()
-            daemon.metrics.set_ready(ready)
+            _, why = self.view.ready()
             daemon.metrics.set_model(bundle.model_id, worker.backend_name, bundle.recipe.enhance)
             if worker.state is not State.STARTING and not self._settled.is_set():
                 # A camera or broker that is away must not fail the start: parts are answered without it.
@@ -175,16 +177,31 @@ class Supervisor:
                 rules = await promoter.retune(new)
             except LinegateError as error:
                 LOG.error("%s: %s", status, error)  # noqa: TRY400 - no traceback wanted
+                self.daemon.metrics.service.config_refused()
             except Exception:  # outermost frame: no file may end a running line
                 LOG.exception("%s: a fault of linegate", status)
+                self.daemon.metrics.service.config_refused()
             else:
                 status = "configuration read again"
+                self.daemon.metrics.service.config_read(new.hash)
                 logs.set_up(new.log.level, new.log.format)
                 LOG.info("configuration read again: pass_below %g, fail_above %g", rules.pass_below, rules.fail_above)
                 waiting = changed(self.daemon.config, new)
                 if waiting:
                     LOG.warning("these changes wait for a restart: %s", ", ".join(waiting))
             self._notifier.ready(status)
+
+    def _children(self) -> dict[str, int]:
+        """The processes that run now, by name."""
+        pids = {
+            f"camera:{unit.name}/{name}": camera.pid
+            for unit in self.daemon.units
+            for name, camera in unit.cameras.items()
+        }
+        pids["worker"] = self.daemon.models.live.worker.pid
+        candidate = self.daemon.shadow.candidate
+        pids["candidate"] = candidate.worker.pid if candidate else None
+        return {name: pid for name, pid in pids.items() if pid is not None}
 
     def _stages(self) -> dict[str, Callable[[], str]]:
         """What must move: free-running cameras give parts, open parts get verdicts, records reach disk and broker."""

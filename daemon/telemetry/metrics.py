@@ -19,9 +19,11 @@ from prometheus_client import (
 )
 
 from daemon.telemetry.accounts import Account, Accounts
+from daemon.telemetry.children import ChildProcesses
 from daemon.telemetry.drift import DriftMetrics
 from daemon.telemetry.labels import BoundedLabel
 from daemon.telemetry.records import RecordMetrics
+from daemon.telemetry.service import ServiceMetrics
 from inspection.probe import Probe
 from inspection.verdict import Outcome, Reason
 from vision.watch import Readings
@@ -53,7 +55,7 @@ class Metrics(Probe):
 
     `cameras` holds the camera names by station, `deadlines` each station's usual deadline in seconds: each is
     an edge of the stage histograms, so that the share in time is read exactly. `links` names the MQTT
-    connections, `version` is the program's.
+    connections, `version` is the program's, `site` and `line` are those of the configuration.
     `part_opened`, `part_closed` and `render` may be called from any thread.
     """
 
@@ -65,11 +67,16 @@ class Metrics(Probe):
         links: Sequence[str] = (),
         max_batch: int = 8,
         version: str = "",
+        site: str = "",
+        line: str = "",
     ) -> None:
         self._registry = registry = CollectorRegistry()
         self._accounts = Accounts(cameras)
         registry.register(self._accounts)
         ProcessCollector(registry=registry)
+        self.service = ServiceMetrics(registry, cameras, site=site, line=line)
+        self.children = ChildProcesses()
+        registry.register(self.children)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"linegate_{name}", text, labels, registry=registry)
@@ -104,7 +111,6 @@ class Metrics(Probe):
             "pictures_lost", "Pictures that were to be archived and were not, by reason.", "station", "reason"
         )
         self._archive_bytes = gauge("archive_bytes", "What the pictures in the archive take.")
-        self._ready = gauge("ready", "1 while /readyz answers 200.")
         self._model = gauge("model_info", "The model in use; always 1.", "hash", "backend", "recipe")
         self._asked = counter("commands", "What was asked of the daemon, and how it ended.", "command", "result")
         self._shadow = gauge("shadow_info", "The candidate that scores in the shadow; 1 while there is one.", "hash")
@@ -193,9 +199,6 @@ class Metrics(Probe):
     def shadowed(self, station: str, result: str) -> None:
         """`result` is one of COMPARISONS."""
         self._compared.labels(station, result).inc()
-
-    def set_ready(self, ready: bool) -> None:
-        self._ready.set(ready)
 
     def part_opened(self, station: str) -> None:
         self._accounts.open(station)

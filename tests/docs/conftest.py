@@ -1,5 +1,6 @@
 """What documents and dashboards are checked against: a registry in which everything has happened once."""
 
+import os
 from collections.abc import Mapping
 
 import pytest
@@ -37,8 +38,15 @@ class Exposition:
 def exposition() -> Exposition:
     cameras: Mapping[str, list[str]] = {"raceway": ["top"], "outfeed": ["belt"]}
     metrics = Metrics(
-        cameras=cameras, deadlines={"raceway": 0.5, "outfeed": 1.0}, links=[*cameras, "records"], version="0.1.0"
+        cameras=cameras,
+        deadlines={"raceway": 0.5, "outfeed": 1.0},
+        links=[*cameras, "records"],
+        version="0.1.0",
+        site="demo",
+        line="line1",
     )
+    metrics.children.pids = lambda: {"worker": os.getpid()}
+    metrics.service.config_read("0123456789ab")
     metrics.part_opened("raceway")
     metrics.part_closed("raceway", Outcome.PASS, Reason.SCORE)
     metrics.latency_curve([0.01])

@@ -178,6 +178,11 @@ MISTAKES: dict[str, Callable[[Path], object]] = {
 def test_sighup_with_a_mistake_changes_nothing_and_is_told(line: Line) -> None:
     line.start()
     assert line.process is not None
+    children = ("worker", "camera:press/top")
+    until(lambda: line.metric("linegate_ready", station="press") == 1, "the station is ready in the metrics")
+    assert line.metric("linegate_config_last_reload_successful") == 1
+    assert all(line.metric("linegate_child_cpu_seconds_total", child=child) > 0 for child in children)
+    assert all(line.metric("linegate_child_resident_memory_bytes", child=child) > 1 << 20 for child in children)
 
     for told, make in MISTAKES.items():
         path = line.config
@@ -187,6 +192,8 @@ def test_sighup_with_a_mistake_changes_nothing_and_is_told(line: Line) -> None:
         path.unlink(missing_ok=True)
 
     assert line.played(20, 20)["pass"] > 0
+    assert line.metric("linegate_score_count", station="press") == 20
+    until(lambda: line.metric("linegate_config_last_reload_successful") == 0, "the refused reload shows")
     assert line.stop() == 0
     assert line.log.count("was not read again: the old settings stay") == len(MISTAKES)
 
