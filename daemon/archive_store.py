@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from camera.picture import png
+from inspection.files import STATE
 from inspection.frame import Pixels
 from inspection.whole import meant_for, put_file
 
@@ -37,7 +38,7 @@ class Store:
         if not self._has_room(len(picture)):
             short = f"less than {self._min_free >> 20} MiB of its volume are free (records.archive.min_free_mb)"
             raise OSError(errno.ENOSPC, short)
-        put_file(file, picture)
+        put_file(file, picture, modes=STATE)
         self._stamp(file)
         files.append((file, len(picture)))
         self._bytes += len(picture)

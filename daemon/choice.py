@@ -21,6 +21,7 @@ from daemon.checks import fitting, golden_gate, public_key, surroundings, thresh
 from daemon.config import Config
 from inspection import clock
 from inspection.errors import BundleError, ConfigError, ModelRefused
+from inspection.files import STATE, make_folder, settle
 from inspection.sealed import sealed, unsealed
 from inspection.whole import commit_file, sync_folder
 from vision.bundle import MANIFEST, SIGNATURE, Bundle, Thresholds, load_bundle
@@ -135,7 +136,7 @@ class Shelf:
     def choose(self, choice: Choice) -> None:
         """On disk when this returns, whole or not at all. Raises ModelRefused."""
         try:
-            commit_file(self.file, _file(choice))
+            commit_file(self.file, _file(choice), modes=STATE)
         except OSError as error:
             raise ModelRefused(f"{self.file}: not written: {error.strerror}") from error
         self._mend(choice)
@@ -145,7 +146,7 @@ class Shelf:
         for file in (self.file, self._copy):
             with suppress(OSError):
                 if not file.is_file() or file.read_bytes() != _file(choice):
-                    commit_file(file, _file(choice))
+                    commit_file(file, _file(choice), modes=STATE)
 
     def keep(self, bundle: Bundle) -> Bundle:
         """A copy of the bundle, verified. Raises ModelRefused or BundleError."""
@@ -155,7 +156,7 @@ class Shelf:
             if held is not None:
                 return held
             shutil.rmtree(place, ignore_errors=True)
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            make_folder(self._folder, STATE)
             staged = Path(tempfile.mkdtemp(prefix=".", dir=self._folder))
             try:
                 if load_bundle(bundle.path).hash != bundle.hash:
@@ -163,6 +164,7 @@ class Shelf:
                 _copy(bundle.path, staged)
                 if load_bundle(staged).hash != bundle.hash:
                     raise BundleError(f"{bundle.path}: changed while it was copied: try again")
+                settle(staged, STATE)
                 staged.rename(place)
                 sync_folder(self._folder)
             finally:

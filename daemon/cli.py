@@ -32,6 +32,7 @@ from daemon.commands import (
 )
 from daemon.version import version
 from inspection.errors import ConfigError, LinegateError, Mistake, UnavailableError
+from inspection.files import SHARED, made_with
 from inspection.spawn import keep_program
 
 EX_CONFIG = 78  # sysexits.h; the unit does not restart on it
@@ -90,7 +91,8 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text
     args = parser().parse_args(argv)
     try:
-        code: int = args.run(args)
+        with made_with(SHARED):  # the daemon itself holds its state directory with others
+            code: int = args.run(args)
     except LinegateError as error:
         print(f"linegate: {error}", file=sys.stderr)
         code = exit_code(error)

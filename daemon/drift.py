@@ -14,6 +14,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from daemon.model import Models
+from inspection.files import STATE
 from inspection.frame import Crops, Missed
 from inspection.impression import Impression
 from inspection.sealed import sealed, unsealed
@@ -215,6 +216,6 @@ def _read(file: Path) -> _Learnt:
 
 def _write(file: Path, learnt: _Learnt) -> None:
     try:
-        put_file(file, sealed(learnt.model_dump(mode="json")))
+        put_file(file, sealed(learnt.model_dump(mode="json")), modes=STATE)
     except OSError as error:
         LOG.warning("%s: not written, so references are learnt anew after a restart: %s", file, error)

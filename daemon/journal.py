@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from inspection.files import STATE, make_file
+
 LOG = logging.getLogger(__name__)
 
 MOST_BYTES = 4 << 20
@@ -51,6 +53,7 @@ class Journal:
         try:
             if self.file.exists() and self.file.stat().st_size >= MOST_BYTES:
                 self.file.replace(older(self.file))
+            make_file(self.file, STATE)
             with self.file.open("a", encoding="utf-8") as file:
                 file.writelines(rows)
         except OSError as error:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from inspection.errors import ConfigError, LinegateError, UnavailableError, may_pass
+from inspection.files import STATE, made_with, make_folder
 
 KEY = "state_dir"
 FILE = "lock"
@@ -24,8 +25,8 @@ def held(state_dir: Path) -> Iterator[None]:
     another daemon holds it.
     """
     try:
-        state_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
-        lock = os.open(state_dir / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+        make_folder(state_dir, STATE)
+        lock = os.open(state_dir / FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, STATE.file)
     except (OSError, ValueError) as error:
         raise _unusable(state_dir, error) from error
     try:
@@ -37,7 +38,9 @@ def held(state_dir: Path) -> Iterator[None]:
         with suppress(OSError):  # a full disk: then nobody can be told who holds it
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        yield
+            os.fchmod(lock, STATE.file)
+        with made_with(STATE):
+            yield
     finally:
         os.close(lock)
 

@@ -7,20 +7,22 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from inspection.files import SHARED, Modes, make_file, make_folder
+
 _STAGED = re.compile(r"\.\d+\.part$")
 
 
-def put_file(file: Path, *parts: bytes) -> None:
+def put_file(file: Path, *parts: bytes, modes: Modes = SHARED) -> None:
     """Write `parts`, one after the other, in the place of `file`; its folder is made. Raises OSError.
 
     After a power cut it may hold what it held before.
     """
-    _put(file, parts, durable=False)
+    _put(file, parts, modes, durable=False)
 
 
-def commit_file(file: Path, *parts: bytes) -> None:
+def commit_file(file: Path, *parts: bytes, modes: Modes = SHARED) -> None:
     """As `put_file`, and on disk when this returns."""
-    _put(file, parts, durable=True)
+    _put(file, parts, modes, durable=True)
     sync_folder(file.parent)
 
 
@@ -75,11 +77,12 @@ def meant_for(name: str) -> str:
     return _STAGED.sub("", name)
 
 
-def _put(file: Path, parts: tuple[bytes, ...], *, durable: bool) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+def _put(file: Path, parts: tuple[bytes, ...], modes: Modes, *, durable: bool) -> None:
+    make_folder(file.parent, modes)
     # Two processes may write the same file at once.
     staged = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
+        make_file(staged, modes)
         with staged.open("wb") as handle:
             handle.writelines(parts)
             if durable:

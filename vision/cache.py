@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from pathlib import Path
 
+from inspection.files import STATE
 from inspection.whole import put_file
 from vision.bundle import Bundle
 
@@ -65,4 +66,4 @@ def read_sealed(file: Path) -> bytes | None:
 def write_sealed(file: Path, content: bytes) -> None:
     """Put `content` behind its sha256, whole or not at all; nothing where the folder cannot be written."""
     with contextlib.suppress(OSError):
-        put_file(file, hashlib.sha256(content).digest(), content)
+        put_file(file, hashlib.sha256(content).digest(), content, modes=STATE)

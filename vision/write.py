@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from inspection import clock
 from inspection.errors import BundleError
+from inspection.files import SHARED, make_file, make_folder, settle
 from inspection.frame import CropPixels
 from inspection.part import Label
 from vision.bundle import (
@@ -171,14 +172,14 @@ def _copied(bundle: Bundle, staged: Path) -> dict[str, Any]:
 def _staged(path: Path) -> Iterator[Path]:
     """A folder beside `path` that takes its place where the block ends well, with a bundle in it that loads."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, SHARED)
         staged = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     except OSError as error:
         raise BundleError(f"{path}: not written: {error}") from error
     try:
         yield staged
         load_bundle(staged).golden_crops()
-        staged.chmod(0o755)
+        settle(staged, SHARED)
         _put(staged, path)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: not written: {error}") from error
@@ -248,6 +249,7 @@ def _put(staged: Path, path: Path) -> None:
         staged.rename(path)
         for file in (replaced / "old").iterdir():
             if file.is_file() and file.suffix.lower() not in {*SUFFIXES, SIGNATURE_SUFFIX}:
+                make_file(path / file.name, SHARED)
                 shutil.copyfile(file, path / file.name)
         shutil.rmtree(replaced)
     else:

@@ -39,7 +39,7 @@ def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file_and_a_name
         "def parts():\n"
         "    yield b'half of it'\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "whole._put(Path(sys.argv[1]), parts(), durable=False)\n"
+        "whole._put(Path(sys.argv[1]), parts(), whole.SHARED, durable=False)\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(file)], timeout=30, check=False)
     assert ended.returncode == -9

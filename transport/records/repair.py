@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from inspection import clock
+from inspection.files import STATE, make_file
 from transport.records.entry import Row
 from transport.records.salvage import all_rows, in_order
 from transport.records.schema import PARTS, connect, insert, skip_numbers
@@ -81,6 +82,7 @@ def _move(file: Path, to: Path) -> None:
     try:
         file.rename(to)
     except OSError:
+        make_file(to, STATE)
         shutil.copyfile(file, to)
         file.unlink()
 

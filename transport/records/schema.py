@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from inspection.files import make_file, make_folder
+from inspection.files import STATE, make_file, make_folder
 from transport.records.entry import Row, checksum
 from transport.records.salvage import LARGEST_N, PAGE, header_is_sound
 
@@ -56,14 +56,15 @@ def is_full(error: sqlite3.Error) -> bool:
 
 def connect(path: Path, max_pages: int, *, journal: str = "WAL") -> sqlite3.Connection:
     """Open or make the file and check all of it. Raises OSError, DamagedError, or what SQLite raises."""
-    make_folder(path.parent)
-    for part in PARTS:
-        one = Path(f"{path}{part}")
+    make_folder(path.parent, STATE)
+    for one in (Path(f"{path}{part}") for part in PARTS):
         if one.exists() and not one.is_file():
             raise DamagedError(f"{one.name} is no file")
+        if one.exists():
+            make_file(one, STATE)  # one of an earlier version may be open to all
     if _size(path) == 0 and _size(Path(f"{path}-wal")) > 0:
         raise DamagedError("it is empty, and its log is not")  # which SQLite would delete
-    make_file(path)  # SQLite gives the log beside it the same mode
+    make_file(path, STATE)  # SQLite gives the log beside it the same mode
     if not header_is_sound(path):
         raise DamagedError("its header is wrong")
     with contextlib.ExitStack() as undo:
