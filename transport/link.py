@@ -242,7 +242,8 @@ class StationLink:
             self._on_trigger(judged)
 
     def _refuse(self, refusal: Refusal) -> None:
-        log.info("%s: trigger refused: %s", self._address.station, refusal.why)
+        if refusal.answer:  # a flood fills no log either
+            log.info("%s: trigger refused: %s: %s", self._address.station, refusal.why, refusal.detail)
         connection = self._connection
         if not refusal.answer or connection is None or _slow(connection):
             return
