@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from inspection.errors import DataError
+
 
 def register(commands: "argparse._SubParsersAction[Any]") -> None:
     command = commands.add_parser(
@@ -25,7 +27,10 @@ def main(args: argparse.Namespace) -> int:
 
     text = page() if args.markdown else json.dumps(schema(), indent=2) + "\n"
     if args.out:
-        args.out.write_text(text)
+        try:
+            args.out.write_text(text, encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise DataError(f"{args.out}: cannot be written: {error}") from error
     else:
         sys.stdout.write(text)
     return 0

@@ -18,10 +18,11 @@ _SERVICE = tuple(
         (r"SERVICE_HOST", r"[0-9A-Fa-f.:]*|None"),
         (r"SERVICE_PORT(?:_[A-Z0-9_]+)?", r"[0-9]+"),
         (r"PORT", r"(?:tcp|udp|sctp)://\S+"),
-        (r"PORT_[0-9]+_(?:TCP|UDP|SCTP)", r"(?:tcp|udp|sctp)://\S+"),
+        (r"PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_START|_END)?", r"(?:tcp|udp|sctp)://\S+"),
         (r"PORT_[0-9]+_(?:TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
-        (r"PORT_[0-9]+_(?:TCP|UDP|SCTP)_PORT", r"[0-9]+"),
+        (r"PORT_[0-9]+_(?:TCP|UDP|SCTP)_PORT(?:_START|_END)?", r"[0-9]+"),
         (r"PORT_[0-9]+_(?:TCP|UDP|SCTP)_ADDR", r"[0-9A-Fa-f.:]+"),
+        (r"NAME", r"/\S+"),
     )
 )
 

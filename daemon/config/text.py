@@ -243,7 +243,8 @@ class _Builder:
                 return float(re.sub(r"\.(?=[in])", "", text.lower()))
 
     def _text(self, node: yaml.ScalarNode, where: Where) -> str:
-        text: str = node.value
+        # JSON writes a character beyond 16 bits as two escapes.
+        text: str = node.value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         odd = _CONTROL.search(text)
         if odd:
             raise self._refused(f"holds the character {odd[0]!r}, which no setting may; remove it", node, where)

@@ -75,6 +75,11 @@ def test_a_hostile_file_is_refused_with_its_line_and_key(name: str, tmp_path: Pa
     assert len(str(caught.value)) < 1000
 
 
+def test_a_file_that_is_not_there_is_told_with_what_writes_or_replaces_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`linegate init` writes one, and `linegate demo` needs none"):
+        load(tmp_path / "config.yaml", {})
+
+
 def test_a_chain_of_merges_that_doubles_with_each_link_is_refused(tmp_path: Path) -> None:
     links = [f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40)]
     path = tmp_path / "config.yaml"

@@ -1,5 +1,6 @@
 """Values are read by one rule, the core schema of YAML 1.2: what looks like another type is told of its quotes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,18 @@ def test_a_number_beyond_all_use_is_refused(number: str, tmp_path: Path) -> None
     assert "config.yaml:6: records.max_mb: is " in told
 
 
+def test_json_is_read_as_json_means_it(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    station = {"mode": "triggered", "cameras": {"top": {"kind": "simulated"}}}
+    folder = "\N{GRINNING FACE} \N{GREEK SMALL LETTER MU}"
+    place = {"site": "s", "line": "l", "state_dir": folder, "model": {"bundle": "a\tb"}}
+    path.write_text(json.dumps({**place, "stations": {"press": station}}))
+
+    config = load(path, {})
+
+    assert (config.state_dir, config.model.bundle) == (tmp_path / folder, tmp_path / "a\tb")
+
+
 def test_a_mapping_takes_over_what_it_merges_and_its_own_keys_win(tmp_path: Path) -> None:
     cameras = "top: &top {kind: simulated, seed: 1, width: 320}\n      low: {<<: *top, seed: 2}"
     config = read(tmp_path, "top: {kind: simulated}", cameras)
@@ -130,6 +143,7 @@ SERVICE = {
     "LINEGATE_PORT_9580_TCP_ADDR": "fd00::7",
     "LINEGATE_MQTT_PORT": "tcp://10.96.12.8:1883",
     "LINEGATE_PRESS_LINE_SERVICE_HOST": "None",
+    "LINEGATE_NAME": "/app/linegate",
 }
 
 
