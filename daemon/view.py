@@ -65,7 +65,12 @@ class View:
             deadline_ms=unit.config.usual_deadline_ms,
             cameras=tuple(
                 CameraView(
-                    name, camera.up, camera.frames or None, tally.last(name), self._daemon.drift.raised(unit.name, name)
+                    name,
+                    camera.up,
+                    camera.frames or None,
+                    tally.last(name),
+                    self._daemon.drift.raised(unit.name, name),
+                    camera.trouble,
                 )
                 for name, camera in unit.cameras.items()
             ),

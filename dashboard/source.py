@@ -34,7 +34,7 @@ class LastVerdict:
 class CameraView:
     """`picture` changes whenever `Source.picture` would answer another picture; None while there is none.
 
-    `alarms`: in what its pictures are no longer what they were.
+    `alarms`: in what its pictures are no longer what they were. `trouble`: why it is not up, and what to do.
     """
 
     name: str
@@ -42,6 +42,7 @@ class CameraView:
     picture: int | None = None
     last: LastVerdict | None = None
     alarms: tuple[str, ...] = ()
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 
 const STALE_MS = 3000;
 const RETRY_MS = 3000;
-const WORDS = { PASS: "PASS", FAIL: "FAIL", NO_VERDICT: "NO VERDICT" };
+const WORDS = { PASS: "PASS", FAIL: "FAIL", NO_VERDICT: "NO VERDICT", ESCAPE: "WRONG PASS" };
 const byId = (id) => document.getElementById(id);
 
 function make(parent, tag, name = "", text = "") {
@@ -30,6 +30,18 @@ function span(seconds) {
   if (s < 7200) return `${Math.floor(s / 60)} min`;
   if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
   return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+const chance = (last) => (last.score === null ? spoken(last.reason) : `P(defect) ${last.score.toFixed(3)}`);
+
+// The verdict as the picture's label shows it: a defective part that was passed must not look like a good one.
+const shown = (last) => (last.label === "ng" && last.outcome === "PASS" ? "ESCAPE" : last.outcome);
+
+function compared(last) {
+  if (!last.label) return "";
+  if (shown(last) === "ESCAPE") return "labelled ng, but passed (escape)";
+  if (last.label === "ok" && last.outcome === "FAIL") return "labelled ok, but rejected (overkill)";
+  return `labelled ${last.label}`;
 }
 
 const drifted = (alarms) => (alarms.length ? `drift: ${alarms.map(spoken).join(", ")}` : "");
@@ -82,6 +94,7 @@ class Camera {
     this.part = make(first, "p");
     this.up = make(first, "span");
     this.note = make(caption, "p", "note");
+    this.trouble = make(caption, "p", "drift");
     this.alarms = make(caption, "p", "drift");
   }
   blank() {
@@ -97,21 +110,22 @@ class Camera {
       this.image.hidden = false;
       this.empty.hidden = true;
     }
-    tag(this.up, view.up ? "plain" : "bad", `${this.name} ${view.up ? "up" : "DOWN"}`);
+    tag(this.up, view.up ? "plain" : "bad", `camera ${this.name} ${view.up ? "connected" : "DOWN"}`);
+    this.trouble.textContent = spoken(view.trouble);
     this.alarms.textContent = drifted(view.alarms);
     const last = view.last;
-    this.banner.className = `verdict ${last ? last.outcome : ""}`;
+    this.banner.className = `verdict ${last ? shown(last) : ""}`;
     if (!last) {
       this.word.textContent = "\u2013";
       this.score.textContent = "no part yet";
       this.part.textContent = this.note.textContent = "";
       return;
     }
-    this.word.textContent = WORDS[last.outcome];
-    this.score.textContent = last.score === null ? spoken(last.reason) : `P(defect) ${last.score.toFixed(3)}`;
+    this.word.textContent = WORDS[shown(last)];
+    this.score.textContent = chance(last);
     this.part.textContent = `part ${last.part}`;
     const notes = [`${span(last.age_s)} ago`, `reason ${spoken(last.reason)}`];
-    if (last.label) notes.push(`labelled ${last.label}`);
+    if (last.label) notes.push(compared(last));
     if (last.source) notes.push(last.source);
     this.note.textContent = notes.join(" \u00b7 ");
   }
@@ -140,7 +154,7 @@ class Station {
   set(view) {
     const total = (outcome) => view.counts.reduce((sum, c) => sum + (c.outcome === outcome ? c.count : 0), 0);
     const pass = total("PASS"), fail = total("FAIL"), none = total("NO_VERDICT");
-    this.mode.textContent = view.mode === "free" ? "free-running" : view.mode;
+    this.mode.textContent = view.mode.startsWith("free") ? "free-running" : view.mode;
     const word = spoken(view.state).toUpperCase();
     const reason = view.state_reason ? `: ${spoken(view.state_reason)}` : "";
     tag(this.state, view.state === "ready" ? "good" : "bad", word + reason);
@@ -165,8 +179,9 @@ class Station {
     this.alarms.textContent = drifted(view.alarms);
     const a = view.agreement;
     this.agreement.textContent = a
-      ? `Labels: ${whole(a.ok + a.ng - a.escapes - a.overkill)} of ${whole(a.ok + a.ng)} agree \u00b7 ` +
-        `escapes ${whole(a.escapes)} of ${whole(a.ng)} \u00b7 overkill ${whole(a.overkill)} of ${whole(a.ok)}`
+      ? `Labelled pictures: ${whole(a.ok + a.ng - a.escapes - a.overkill)} of ${whole(a.ok + a.ng)} judged as labelled \u00b7 ` +
+        `of ${whole(a.ng)} labelled ng, ${whole(a.escapes)} passed (escapes) \u00b7 ` +
+        `of ${whole(a.ok)} labelled ok, ${whole(a.overkill)} rejected (overkill)`
       : "";
   }
 }
@@ -177,6 +192,7 @@ const uptime = new State(byId("plant"), "session");
 let stations = [];
 let shape = "";
 let heard = 0;
+let missing = "";
 
 function show(now) {
   const wanted = JSON.stringify(now.stations.map((s) => [s.name, s.cameras.map((c) => c.name)]));
@@ -186,6 +202,9 @@ function show(now) {
     shape = wanted;
   }
   now.stations.forEach((view, index) => stations[index].set(view));
+  const lacking = now.stations.filter((s) => s.state !== "ready" || !s.broker_up).length;
+  if (!lacking) missing = "";
+  else missing = now.stations.length === 1 ? "STATION NOT READY" : `${lacking} OF ${now.stations.length} STATIONS NOT READY`;
   byId("place").textContent = `${now.site} / ${now.line}`;
   document.title = `${now.line} \u2013 linegate`;
   const w = now.worker;
@@ -207,7 +226,7 @@ function watch() {
   if (stale) {
     byId("stale").textContent = `No news from linegate for ${span(quiet / 1000)}: what stands below is old.`;
     tag(byId("link"), "bad", "NO CONNECTION");
-  } else if (heard) tag(byId("link"), "good", "LIVE");
+  } else if (heard) tag(byId("link"), missing ? "bad" : "good", missing ? `LIVE \u00b7 ${missing}` : "LIVE");
 }
 
 function listen() {

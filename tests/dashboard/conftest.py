@@ -67,7 +67,7 @@ def realistic() -> Snapshot:
     live = _station("raceway-live", passed, mode="free", rate_per_s=2.0, late=1)
     two = (
         CameraView("left", up=True, picture=880, last=passed),
-        CameraView("right", up=False, picture=None, last=nothing),
+        CameraView("right", up=False, picture=None, last=nothing, trouble="camera_lost: /dev/video9: no such device"),
     )
     return Snapshot(
         site="demo",
