@@ -5,7 +5,7 @@ One rule for training, suggesting and replaying:
 - Folders in folders are read, to any depth. Names that begin with a dot and those of the system (`Thumbs.db`,
   `@eaDir`, `__MACOSX`, `lost+found` and the like) are left out with all that is in them.
 - A picture is a regular file, or a link to one, whose name ends in one of `SUFFIXES`, in any case. Links to folders
-  are left out: they may lead in a circle, or to the same pictures again.
+  are left out, but for `ok` and `ng` in the folder itself: they may lead in a circle, or to the same pictures again.
 - A folder that cannot be read raises DataError: nobody could say what is missing.
 """
 
@@ -108,12 +108,12 @@ def _entries(folder: Path) -> Iterator[tuple[Path, str]]:
                     path = here / entry.name
                     if is_hidden(entry.name):
                         yield path, _HIDDEN
-                    elif entry.is_dir(follow_symlinks=False):
+                    elif entry.is_dir(follow_symlinks=False) or (here == folder and _is_labelled_link(entry)):
                         waiting.append(path)
-                    elif reason := _reason(entry):
-                        yield path, reason
-                    elif entry.name.casefold() not in (MANIFEST, WRITTEN_SPLIT):
-                        yield path, ""
+                    elif entry.name.casefold() in (MANIFEST, WRITTEN_SPLIT) and _is_file(entry):
+                        continue
+                    else:
+                        yield path, _reason(entry)
         except OSError as error:
             raise DataError(
                 f"{shown(here)}: cannot be read ({error.strerror}); make it readable, or move it out of {shown(folder)}"
@@ -140,26 +140,33 @@ def _pictures_in(folder: Path) -> int:
     return pictures
 
 
+def _is_labelled_link(entry: "os.DirEntry[str]") -> bool:
+    """A link called ok or ng in the folder itself: that one is meant."""
+    return folder_label(entry.name) is not None and entry.is_symlink() and Path(entry.path).is_dir()
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # links in a circle
+        return False
+
+
 def _reason(entry: "os.DirEntry[str]") -> str:
-    """Why a file is no picture; empty where it is one, or is linegate's own."""
-    if entry.name.casefold() in (MANIFEST, WRITTEN_SPLIT):
-        return ""
+    """Why a file is no picture; empty where it is one."""
     suffix = _suffix(entry.name)
     if suffix not in SUFFIXES:
-        if entry.is_symlink() and entry.is_dir():
+        if entry.is_symlink() and Path(entry.path).is_dir():
             return "links to folders"
         if suffix in _OTHER_PICTURES:
             return f"pictures that end in {suffix}, which linegate does not read (save them as PNG)"
         ending = f"that end in {shown(suffix)}" if suffix else "without an ending"
         return f"files {ending} (pictures end in {', '.join(sorted(SUFFIXES))})"
-    try:
-        if entry.is_file():
-            return ""
-        if entry.is_dir():
-            return "links to folders"
-    except OSError:  # links in a circle
-        return "links that lead nowhere"
-    return "links that lead nowhere" if entry.is_symlink() else "pipes, sockets or devices"
+    if _is_file(entry):
+        return ""
+    if entry.is_symlink():
+        return "links to folders" if Path(entry.path).is_dir() else "links that lead nowhere"
+    return "pipes, sockets or devices"
 
 
 def _suffix(name: str) -> str:

@@ -46,6 +46,8 @@ def load_dataset(data: Path, bit_depth: int = 16, *, quiet: bool = True) -> Data
         samples = list(follow(samples, read_kept(kept_split_path(found.source))).samples)
     kept, single, copies = without_copies(samples, fixed=found.fixed)
     notes = [*found.notes, *copies]
+    if damaged := [sample.name for sample in single if not sample.pixels]:
+        notes.append(counted("files that are no readable picture (an error where their split is used)", damaged))
     if not found.fixed:
         single = list(whole_groups(single))
         new = [sample.name for sample in single if not sample.split]

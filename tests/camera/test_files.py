@@ -68,6 +68,21 @@ def test_links_and_pipes_are_no_pictures_and_no_circle_is_walked(tmp_path: Path)
     }
 
 
+def test_a_link_called_ok_in_the_folder_itself_is_followed_and_its_own_links_are_not(tmp_path: Path) -> None:
+    tree(tmp_path, "good/1.png")
+    (tmp_path / "ok").symlink_to("good")
+    (tmp_path / "good/ok").symlink_to("../good")
+    (tmp_path / "ng").symlink_to("ng")
+    os.mkfifo(tmp_path / "manifest.csv")
+
+    found = find_pictures(tmp_path)
+
+    assert [str(path.relative_to(tmp_path)) for path in found.pictures] == ["good/1.png", "ok/1.png"]
+    assert found.left_out["links to folders"] == ("good/ok", "ok/ok")
+    assert ("manifest.csv",) in found.left_out.values()
+    assert ("ng",) in found.left_out.values()
+
+
 def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path, "ok/1.png", "ok/closed/2.png")
     scandir = os.scandir

@@ -139,3 +139,14 @@ def test_pictures_of_one_group_in_train_and_val_are_not_told_for_folds(tmp_path:
     (line,) = alike_lines(load_dataset(manifest(tmp_path, *rows)), folds=True)
 
     assert line.startswith("2 pictures of train and val look like one of another group there: ")
+
+
+def test_damaged_files_are_told_and_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"")
+    save(tmp_path / "c.png", 3)
+
+    dataset = load_dataset(manifest(tmp_path, "a.png,ok,train,", "b.png,ng,test,", "c.png,ok,train,"))
+
+    assert len(dataset.samples) == 3
+    assert dataset.notes[-1].startswith("2 files that are no readable picture")

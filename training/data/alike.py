@@ -85,18 +85,18 @@ def nearest_alike(
     return best, likeness
 
 
-def alike_across(dataset: Dataset, mine: Sequence[str], others: Sequence[str]) -> list[Alike]:
+def alike_across(dataset: Dataset, features: Features, mine: Sequence[str], others: Sequence[str]) -> list[Alike]:
     """The pictures of the splits `mine` with a near-duplicate of another group in `others`, the most alike first."""
     samples = dataset.samples
     first, second = (
         np.array([number for number, sample in enumerate(samples) if sample.split in splits], np.intp)
         for splits in (mine, others)
     )
-    if dataset.looks is None or not len(first) or not len(second):
+    if not len(first) or not len(second):
         return []
     numbers: dict[str, int] = {}
     groups = np.array([numbers.setdefault(sample.group or sample.name, len(numbers)) for sample in samples], np.intp)
-    best, likeness = nearest_alike(features_of(dataset.looks), groups, first, second)
+    best, likeness = nearest_alike(features, groups, first, second)
     found = [
         Alike(samples[one], samples[other], float(value))
         for one, other, value in zip(first, best, likeness, strict=True)
@@ -111,9 +111,11 @@ def alike_lines(dataset: Dataset, *, folds: bool = False) -> list[str]:
     asked = [("test", ("test",), ("train",)), ("test", ("test",), ("val",)), ("val", ("val",), ("train",))]
     if folds:
         asked = [("test", ("test",), ("train", "val")), ("train and val", ("train", "val"), ("train", "val"))]
-    lines = []
+    if dataset.looks is None:
+        return []
+    features, lines = features_of(dataset.looks), []
     for word, mine, others in asked:
-        found = alike_across(dataset, mine, others)
+        found = alike_across(dataset, features, mine, others)
         if found:
             where = "another group there" if mine == others else " and ".join(others)
             some = ", ".join(f"{shown(pair.first.name)} ~ {shown(pair.second.name)}" for pair in found[:_EXAMPLES])

@@ -28,8 +28,9 @@ def without_copies(samples: Sequence[Sample], *, fixed: bool) -> tuple[list[int]
     contradictory: list[tuple[Sample, Sample]] = []
     divided: list[tuple[Sample, Sample]] = []
     for number, sample in enumerate(samples):
-        sides[sample.content].add(sample.split)
-        before = samples[first.setdefault(sample.content, number)]
+        content = sample.pixels or f"{sample.sha256} {sample.name}"  # damaged files are no pictures, and no copies
+        sides[content].add(sample.split)
+        before = samples[first.setdefault(content, number)]
         if before is sample:
             continue
         copies.append(sample.name)
@@ -53,8 +54,9 @@ def without_copies(samples: Sequence[Sample], *, fixed: bool) -> tuple[list[int]
         )
     kept = sorted(first.values())
     notes = [counted("copies of pictures that are there under another name", copies)] if copies else []
+    content_of = {number: content for content, number in first.items()}
     single = [
-        replace(samples[n], group=groups.of(samples[n].group), split=furthest(sides[samples[n].content])) for n in kept
+        replace(samples[n], group=groups.of(samples[n].group), split=furthest(sides[content_of[n]])) for n in kept
     ]
     return kept, single, notes
 

@@ -155,5 +155,5 @@ def _refuse_without_good(data: Path, folders: dict[Label, list[Path]], found: Fo
         endings = ", ".join(sorted(SUFFIXES))
         raise DataError(f"{shown(folders[Label.OK][0])}: no picture in it ({endings}){beside}")
     if folders[Label.NG]:
-        raise DataError(f"{shown(data)}: no folder ok/ in it; a model needs good pictures")
+        raise DataError(f"{shown(data)}: no folder ok/ in it; a model needs good pictures{beside}")
     raise DataError(f"{shown(data)}: neither {MANIFEST} nor the folders ok/ and ng/ in it{beside}")
