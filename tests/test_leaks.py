@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 LEAKY = """
-import asyncio, socket, subprocess, sys, threading
+import asyncio, os, socket, subprocess, sys, threading
 from multiprocessing import shared_memory
 
 kept = []
@@ -27,6 +27,7 @@ async def test_task():
 def test_zombie():
     child = subprocess.Popen([sys.executable, "-c", "pass"])
     kept.append(child)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
 def test_process():
     kept.append(subprocess.Popen(["sleep", "60"]))
