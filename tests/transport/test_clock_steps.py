@@ -37,6 +37,7 @@ async def test_a_clock_that_steps_makes_no_record_historical(
         monkeypatch.setattr(clock, "utc", lambda: wall() + step_s)
         records.keep(lab.record(2), address.record)
         await keeper.until(2, address.record)
+        await lab.eventually(lambda: lab.ears.delivered == 2)
         own_broker.stop()
         await lab.eventually(lambda: lab.ears.links[-1] == ("records", False))
         records.keep(lab.record(3), address.record)
