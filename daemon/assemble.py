@@ -151,6 +151,8 @@ def _metrics(config: Config) -> Heard:
         links=(*config.stations, "records"),
         max_batch=config.model.max_batch,
         version=version(),
+        site=config.site,
+        line=config.line,
     )
 
 

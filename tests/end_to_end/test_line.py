@@ -180,6 +180,7 @@ def test_sighup_with_a_mistake_changes_nothing_and_is_told(line: Line) -> None:
     assert line.process is not None
     children = ("worker", "camera:press/top")
     until(lambda: line.metric("linegate_ready", station="press") == 1, "the station is ready in the metrics")
+    assert line.metric("linegate_line_info", site=line.settings["site"], line=line.settings["line"]) == 1
     assert line.metric("linegate_config_last_reload_successful") == 1
     assert all(line.metric("linegate_child_cpu_seconds_total", child=child) > 0 for child in children)
     assert all(line.metric("linegate_child_resident_memory_bytes", child=child) > 1 << 20 for child in children)
