@@ -88,7 +88,7 @@ class Line:
         messages: deque[tuple[int, bytes, int]] = deque()
         said: list[tuple[int, bytes, int]] = []
         begun: dict[int, int] = {}
-        beat = 0
+        beat = -1000
         for now in range(0, at + self.travel_ms + 2 * LATEST, self.scan_ms):
             program.now = now
             at_gate = [n for n, f in enumerate(fronts) if 0 <= now - f - self.travel_ms < parts[n].long_ms]
@@ -181,6 +181,18 @@ def test_a_part_that_was_there_at_the_start_does_not_pass(make: Make) -> None:
         line = Line(make)
         line.run([OnBelt(gap_ms=0), OnBelt(gap_ms=4000)], start_ms=start)
         assert line.open_for == {1}
+    for start in range(-350, -100, 50):  # the second arrives as soon as the PLC runs, on the heels of the first
+        line = Line(make)
+        line.run([OnBelt(gap_ms=0, answer="FAIL"), OnBelt(gap_ms=300), OnBelt(gap_ms=4000)], start_ms=start)
+        assert line.open_for == {2}
+
+
+@both
+def test_a_long_part_that_the_sensor_misses_does_not_pass_on_the_pass_of_the_next(make: Make) -> None:
+    """It is still at the gate when the gate would open for the part behind it."""
+    line = Line(make)
+    line.run([OnBelt(long_ms=1500, seen=False), OnBelt(gap_ms=150), OnBelt(gap_ms=4000)])
+    assert line.open_for == {2}
 
 
 @both
@@ -244,8 +256,8 @@ def test_no_part_without_a_pass_of_its_own_finds_the_gate_open_and_none_is_asked
     for part in parts:
         before = placed[-1] if placed else part
         both_seen = all(one.seen and one.long_ms > scan for one in (before, part))
-        apart = 2 * scan if both_seen else LATEST - SOONEST + 2 * scan
-        placed.append(replace(part, gap_ms=part.gap_ms + apart))
+        apart = 2 * scan if both_seen else LATEST - SOONEST + 2 * scan - before.long_ms
+        placed.append(replace(part, gap_ms=part.gap_ms + max(apart, 2 * scan)))
     line = Line(make, scan_ms=scan, travel_ms=travel, beats=lambda now: not dead[0] <= now < sum(dead))
     line.run(placed)
     asked = [about for _, about in line.triggers]
