@@ -156,6 +156,7 @@ class Child:
 
     def _latest(self, captures: Iterator[Capture]) -> None:
         told = clock.monotonic()
+        problem = ""
         for capture in self._until_over(captures):
             wanted = self._requests.before(capture.captured)
             if wanted is not None:
@@ -163,14 +164,15 @@ class Child:
                 told = clock.monotonic()
                 continue
             if isinstance(capture, Frame):
-                self._health.watch(capture)
+                problem = self._health.watch(capture)
             if clock.monotonic() - told > _ALIVE_EVERY_S:
-                send(self._setup.sock, Alive())
+                send(self._setup.sock, Alive(problem[:_DETAIL_CHARACTERS]))
                 told = clock.monotonic()
 
     def _streamed(self, captures: Iterator[Capture]) -> None:
         interval = 1 / self._setup.config.pace_hz if self._setup.config.pace_hz else 0.0
         due = told = clock.monotonic()
+        problem = ""
         for capture in self._until_over(captures):
             now = clock.monotonic()
             if self._setup.config.hardware_trigger or now >= due:
@@ -179,9 +181,9 @@ class Child:
                 told = now
                 continue
             if isinstance(capture, Frame):
-                self._health.watch(capture)
+                problem = self._health.watch(capture)
             if now - told > _ALIVE_EVERY_S:
-                send(self._setup.sock, Alive())
+                send(self._setup.sock, Alive(problem[:_DETAIL_CHARACTERS]))
                 told = now
 
     def _until_over(self, captures: Iterator[Capture]) -> Iterator[Capture]:

@@ -12,6 +12,8 @@ from inspection.verdict import Reason
 # them.
 _STEP = 4
 
+_OTHER_SIZE = "set the camera as it was, or restart linegate if this size is meant"
+
 
 class HealthConfig(BaseModel):
     """What makes a picture unfit."""
@@ -71,13 +73,18 @@ class Health:
         size = (pixels.shape[0], pixels.shape[1])
         self._size = self._size or size
         if self._same_size and size != self._size:
-            return Reason.DECODE_ERROR, f"{size[1]}x{size[0]} instead of {self._size[1]}x{self._size[0]}"
+            return Reason.DECODE_ERROR, f"{size[1]}x{size[0]} instead of {self._size[1]}x{self._size[0]}; {_OTHER_SIZE}"
         return None
 
-    def watch(self, frame: Frame) -> None:
-        """Remember a picture that nobody asked for, so that a frozen stream is known when somebody does."""
-        if self.malformed(frame) is None:
+    def watch(self, frame: Frame) -> str:
+        """Remember a picture that nobody asked for, so that a frozen stream is known when somebody does.
+
+        What no crop could be made of is told; empty where nothing is wrong.
+        """
+        malformed = self.malformed(frame)
+        if malformed is None:
             self._frozen(frame)
+        return "" if malformed is None else malformed[1]
 
     def unfit(self, frame: Frame) -> tuple[Reason, str] | None:
         """The reason why a well-formed picture must not be judged, with a detail for people."""

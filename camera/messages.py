@@ -99,7 +99,9 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """The camera streams, and nobody asked for its pictures."""
+    """The camera streams, and nobody asked for its pictures. `problem`: what is wrong with the last one."""
+
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,6 @@ def encode(message: ToChild | ToParent) -> bytes:
         case Unusable(request, missed, seen):
             lost = [missed.camera, missed.number, missed.reason, missed.captured, missed.detail, missed.source]
             fields = [request, lost, seen and _seen(seen)]
-        case Wanted():
-            fields = [message.request, message.since, message.deadline]
         case Looked(impression):
             fields = [getattr(impression, name) for name in _MEANS]
             arrays = impression.histogram.tobytes() + impression.scene.tobytes()
@@ -168,12 +168,10 @@ def encode(message: ToChild | ToParent) -> bytes:
             fields = [dict(message.recipes)]
         case Making():
             fields = [message.recipes]
-        case Opened():
-            fields = [message.streaming]
         case Gone():
             fields = [message.reason, message.detail]
-        case Alive() | Ended():
-            fields = []
+        case Wanted() | Opened() | Alive() | Ended():
+            fields = [getattr(message, name) for name in message.__slots__]
         case _:
             assert_never(message)
     return json.dumps([type(message).__name__, *fields]).encode() + b"\n" + arrays

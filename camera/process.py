@@ -20,6 +20,7 @@ from camera.messages import Alive, Ended, Gone, Looked, Make, Making, Opened, Se
 from camera.recent import RecentPictures
 from camera.ring import Ring
 from camera.running import FRAME_SLOTS, Running
+from camera.usable import Usable, in_words
 from inspection import clock
 from inspection.backoff import Backoff
 from inspection.errors import CameraError, NoImage
@@ -84,6 +85,7 @@ class CameraProcess:
         self._streaming = False
         self._down = (Reason.CAMERA_LOST, "not open yet")
         self._trouble = RepeatedTrouble(LOG, f"station {station}, camera {name}")
+        self.usable = Usable(LOG, f"station {station}, camera {name}: no picture can be judged")
         self._size: tuple[int, int] | None = None
         self._recent = RecentPictures(name, FRAME_SLOTS)
         self._number = 0
@@ -159,11 +161,11 @@ class CameraProcess:
 
     @property
     def trouble(self) -> str:
-        """Why there are no pictures; empty while the camera is open."""
-        return "" if self.up else _in_words(*self._down)
+        """Why there are no pictures, or none that can be judged; empty while there are."""
+        return self.usable.problem if self.up else in_words(*self._down)
 
     def _log_lost(self, end: Gone) -> None:
-        self._trouble.occurred(_in_words(end.reason, end.detail))
+        self._trouble.occurred(in_words(end.reason, end.detail))
 
     def picture(self) -> Frame | None:
         """A copy of the last whole picture, fit to be judged or not; None when there is none. From any thread."""
@@ -303,6 +305,7 @@ class CameraProcess:
                 self._streaming = message.streaming
                 self.up = True
                 self._opened = self._heard
+                self.usable.opened()
                 self._trouble.over()
                 self._probe.camera_up(self._station, self._name, up=True)
             case Making():
@@ -310,9 +313,12 @@ class CameraProcess:
                 self._remade.set()
             case Taken():
                 self._trouble.over()
+                self.usable.good()
                 self._show(message.seen)
                 self._answer(message.request, self._crops(message))
             case Unusable():
+                if message.missed.reason is Reason.DECODE_ERROR:
+                    self.usable.bad(message.missed.detail)
                 if message.seen is not None:
                     self._show(message.seen)
                 self._number = max(self._number, self._base + message.missed.number)
@@ -321,6 +327,7 @@ class CameraProcess:
                 self._on_look(message.impression)
             case Alive():
                 self._trouble.over()
+                self.usable.watched(message.problem)
             case Gone() | Ended():
                 self._end(message)
             case _:
@@ -389,7 +396,3 @@ class CameraProcess:
 
     def _missed(self, reason: Reason, detail: str) -> Missed:
         return Missed(self._name, self._number, reason, clock.monotonic(), detail)
-
-
-def _in_words(reason: Reason, detail: str) -> str:
-    return f"{reason}: {detail}" if detail else reason

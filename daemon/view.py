@@ -109,6 +109,8 @@ def readiness(daemon: Daemon, unit: Unit) -> tuple[Readiness, str]:
     for name, camera in unit.cameras.items():
         if not camera.up:
             return "not_ready", f"camera_lost: {name}"
+        if camera.usable.problem:
+            return "not_ready", f"decode_error: {name}"
     if daemon.config.records.require_record and daemon.records.failure:
         return "not_ready", "store_failed"
     if unit.link.obstacle:

@@ -1,5 +1,6 @@
 """Real peers of the cameras: an RTSP server, a GenTL producer, a video file."""
 
+import os
 import signal
 import subprocess
 from importlib.metadata import distribution
@@ -21,11 +22,16 @@ VIKY = Path(str(distribution("genicam").locate_file("genicam/viky.cti")))
 class RtspServer:
     """tests/camera/rtsp_server.py as a process; `port` is free, or the one that a server before it had."""
 
-    def __init__(self, port: int = 0, *, user: str = "", password: str = "") -> None:
+    def __init__(
+        self, port: int = 0, *, user: str = "", password: str = "", size: tuple[int, int] = (320, 240)
+    ) -> None:
         need(RTSP_SERVER)
         login = [user, password] if user else []
         command = [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_server.py")), str(port), *login]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, "WIDTH": str(size[0]), "HEIGHT": str(size[1])}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
 

@@ -1,11 +1,13 @@
 """A small RTSP camera: run by the system's Python, which has GStreamer.
 
-python3 rtsp_server.py PORT [USER PASSWORD]: prints its port (0 takes a free one), then streams gray pictures as
+python3 rtsp_server.py PORT [USER PASSWORD]: prints its port (0 takes a free one), then streams gray pictures (of
+WIDTH and HEIGHT in the environment) as
 motion JPEG at /line until its standard input closes, and prints `teardown` for each client that says goodbye. A
 picture's gray tells when it was exposed: it is one level brighter every TICK seconds of the monotonic clock, from
 20 to 219 and again.
 """
 
+import os
 import sys
 import time
 
@@ -15,7 +17,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
-WIDTH, HEIGHT, FPS = 320, 240, 25
+WIDTH, HEIGHT, FPS = int(os.environ.get("WIDTH", "320")), int(os.environ.get("HEIGHT", "240")), 25
 # OpenCV times out on jpegenc's default format, which is not 4:2:0.
 PIPELINE = (
     f"( appsrc name=sensor is-live=true do-timestamp=true format=time caps=video/x-raw,format=I420,width={WIDTH},"

@@ -16,14 +16,19 @@ from camera.folder import FolderConfig
 from camera.health import HealthConfig
 from camera.process import MAX_OUTSTANDING
 from camera.simulated import Deed, Misbehaviour
+from camera.usable import BAD_IN_A_ROW
 from inspection import clock
 from inspection.errors import PictureError
-from inspection.frame import CropPixels, Crops, Missed, Pixels
+from inspection.frame import CropMaker, CropPixels, Crops, Missed, Pixels
 from inspection.verdict import Reason
 from tests.camera.conftest import RECIPE, StartCamera, child_of, corner, reason, scripted, shot
 from tests.camera.peers import write_folder
 
 MODES = ("on_demand", "stream")
+
+
+def refuse(pixels: Pixels, bit_depth: int) -> CropPixels:
+    raise PictureError("no crop of this")
 
 
 UNFIT: list[tuple[Deed, Reason, str]] = [
@@ -105,7 +110,26 @@ async def test_a_camera_that_comes_back_with_another_size_is_not_believed(
         after = await shot(rig)
     assert reason(before) is None
     assert isinstance(after, Missed)
-    assert (after.reason, after.detail) == (Reason.DECODE_ERROR, "32x24 instead of 64x48")
+    assert after.reason is Reason.DECODE_ERROR
+    assert after.detail.startswith("32x24 instead of 64x48; ")
+
+
+@pytest.mark.parametrize("prepare", [corner, refuse], ids=["another size", "no crop"])
+async def test_a_camera_whose_pictures_can_none_of_them_be_judged_says_so(
+    prepare: CropMaker, start_camera: StartCamera
+) -> None:
+    """One bad picture costs its part; five in a row, whatever is wrong with them, the station."""
+    deed: Deed | None = "size_change" if prepare is corner else None
+    async with start_camera(scripted(deed, for_frames=BAD_IN_A_ROW), prepare=prepare) as rig:
+        await rig.until_up()
+        told = []
+        for _ in range(BAD_IN_A_ROW + 2):
+            await shot(rig)
+            told.append(bool(rig.process.usable.problem))
+    if prepare is corner:
+        assert told == [False] * BAD_IN_A_ROW + [True, False]
+    else:
+        assert told == [False] * (BAD_IN_A_ROW - 1) + [True] * 3
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -250,10 +274,6 @@ async def test_a_picture_larger_than_allowed_is_a_decode_error(start_camera: Sta
     assert isinstance(capture, Missed)
     assert capture.reason is Reason.DECODE_ERROR
     assert "1440000 bytes are more than" in capture.detail
-
-
-def refuse(pixels: Pixels, bit_depth: int) -> CropPixels:
-    raise PictureError("no crop of this")
 
 
 def crash(pixels: Pixels, bit_depth: int) -> CropPixels:

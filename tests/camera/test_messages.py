@@ -49,6 +49,7 @@ MESSAGES: list[ToChild | ToParent] = [
     Unusable(2, MISSED),
     Unusable(2, MISSED, SEEN),
     Alive(),
+    Alive("640x480"),
     Gone(Reason.CAMERA_LOST, "away"),
     Ended(),
 ]

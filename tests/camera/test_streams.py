@@ -60,6 +60,30 @@ async def test_a_server_that_dies_is_a_lost_camera_and_is_found_again_when_it_is
     assert after.number > before.number
 
 
+async def test_a_stream_that_returns_with_another_size_is_told_and_is_right_again_with_the_old_one(
+    start_camera: StartCamera, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RtspServer() as server:
+        async with start_camera(stream(server)) as rig:
+            await rig.until_up()
+            assert isinstance(await shot(rig), Crops)
+            server.kill()
+            await rig.until(lambda: not rig.process.up)
+            with RtspServer(server.port, size=(640, 480)) as larger:
+                await rig.until(lambda: bool(rig.process.usable.problem))
+                bad = await shot(rig)
+                larger.kill()
+                await rig.until(lambda: not rig.process.up)
+            with RtspServer(server.port):
+                await rig.until_up()
+                assert isinstance(await shot(rig), Crops)
+                assert rig.process.usable.problem == ""
+    assert isinstance(bad, Missed)
+    assert bad.reason is Reason.DECODE_ERROR
+    assert "640x480 instead of 320x240; set the camera as it was, or restart linegate" in bad.detail
+    assert any("no picture can be judged: 640x480 instead of 320x240" in line for line in caplog.messages)
+
+
 async def test_a_station_that_ends_gives_the_device_back(start_camera: StartCamera) -> None:
     with RtspServer() as server:
         for triggered in (True, False):
