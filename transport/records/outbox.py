@@ -170,7 +170,7 @@ class Outbox:
         return rows
 
     def _delete(self, which: str, values: Sequence[tuple[Any, ...]]) -> None:
-        statement = f"DELETE FROM records WHERE {which}"  # noqa: S608 - our own words
+        statement = f"DELETE FROM records WHERE {which}"  # noqa: S608  # nosec B608 - our own words
         with self._transaction() as db:
             gone = [value[0] for value in values if db.execute(statement, value).rowcount]
         self.depth -= sum(n > 0 for n in gone)
