@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from daemon.commands import compress as command
 from inspection import clock
 from inspection.errors import BackendError, BundleError, DataError
+from inspection.frame import CropPixels
 from inspection.part import Label
 from training.compress import LADDER, compress, widths_for
 from training.dataset import Dataset
@@ -30,13 +32,14 @@ from training.inputs import network_input
 from training.make import Made
 from training.narrow import narrowed, spanning
 from training.pictures import crops_of
-from training.ranges import Clipping, Sampled, Step
 from training.rechoose import rechoose, rechoose_stored
 from training.targets import ScoredSplit, Targets, group_numbers
 from training.text import decision_lines, versus_lines
 from training.versus import Errors, Scored, Versus, compared, cuts
 from training.views import mixed_view
 from vision.backends.choose import open_backend
+from vision.backends.onnx import OnnxBackend
+from vision.backends.simulated import Simulated
 from vision.bundle import Bundle, Thresholds, load_bundle
 from vision.content import with_content_hash
 from vision.recipe import Recipe
@@ -143,15 +146,19 @@ def test_a_target_of_the_teacher_holds_for_the_student_or_stops_it_at_once(
 def test_a_student_that_int8_changes_is_kept_without(
     trained: Made, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ranges so narrow that hardly anything of a picture is left."""
+    """Scores on the other side of the thresholds, whatever this machine makes of whole numbers."""
 
-    def narrow(found: Sampled, _clipping: Clipping) -> dict[str, Step]:
-        return {
-            name: Step(np.full(len(values), 1e-6), np.zeros(len(values), np.uint8))
-            for name, values in found.values.items()
-        }
+    class Turned(Simulated):
+        name = "onnx-int8"
 
-    monkeypatch.setattr("training.export.steps", narrow)
+        def __init__(self, backend: OnnxBackend) -> None:
+            super().__init__()
+            self._backend = backend
+
+        def score(self, crops: CropPixels) -> NDArray[np.float32]:
+            return np.asarray(1 - self._backend.score(crops), np.float32)
+
+    monkeypatch.setattr("training.export.in_int8", lambda graph, threads: [Turned(OnnxBackend(graph, "int8", threads))])
     with pytest.raises(BackendError, match=r"small is there, but without INT8: .* golden parts get another verdict"):
         compressed(trained.bundle, data, tmp_path / "small", minutes=0.01)
     assert not load_bundle(tmp_path / "small").int8_hash
