@@ -89,6 +89,8 @@ def decode(
             pixels, bit_depth = bmp.pixels(container, data), 8
         case jpeg.Jpeg() | png_file.Png():
             pixels = _by_opencv(container.plain, header)
+            if isinstance(container, png_file.Png) and container.outside:
+                _require_colours(pixels, container.outside)
             bit_depth = 8 if pixels.dtype == np.uint8 else 16
     pixels.flags.writeable = False
     return pixels, bit_depth
@@ -176,7 +178,13 @@ def _require_room(header: Header, max_pixels: int, max_decoded_bytes: int) -> No
         raise PictureError(f"{what} takes {work} bytes to decode, more than {_MOST_WORK * max_decoded_bytes}")
 
 
-def _by_opencv(plain: bytes, header: Header) -> Pixels:
+def _require_colours(pixels: Pixels, outside: tuple[int, ...]) -> None:
+    for row in pixels:
+        if (row == outside).all(axis=-1).any():
+            raise PictureError("the PNG is corrupt: a pixel lies outside its palette")
+
+
+def _by_opencv(plain: bytearray, header: Header) -> Pixels:
     try:
         pixels = cv2.imdecode(np.frombuffer(plain, np.uint8), _FLAGS)
     except cv2.error as error:

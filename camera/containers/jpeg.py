@@ -15,6 +15,9 @@ START = b"\xff\xd8"
 MAX_SCANS = 100
 """A progressive picture has about ten. Each one costs a pass over all pixels, whatever it holds."""
 
+MAX_SEGMENTS = 10_000
+"""A large profile takes hundreds, of 64 KiB each."""
+
 _END = b"\xff\xd9"
 _SCAN = 0xDA
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
@@ -28,20 +31,24 @@ _INKS = 4
 @dataclass(frozen=True, slots=True)
 class Jpeg:
     header: Header
-    plain: bytes
+    plain: bytearray
     """The same picture with nothing beside it, for the decoder."""
 
 
 def read(data: bytes) -> Jpeg:
     """Raises PictureError, struct.error or IndexError for what is no JPEG that we read."""
     at = len(START)
-    kept = [START]
+    plain = bytearray(START)
+    segments = 0
     frame: bytes | None = None
     adobe = False
     while True:
         marker, end = _segment(data, at)
         if marker == _SCAN:
             break
+        segments += 1
+        if segments > MAX_SEGMENTS:
+            raise PictureError(f"the JPEG has more than {MAX_SEGMENTS} segments before the picture; save it again")
         segment = data[at:end]
         if marker in _FRAMES:
             if frame is not None:
@@ -49,11 +56,12 @@ def read(data: bytes) -> Jpeg:
             frame = segment
         adobe = adobe or (marker == _ADOBE and segment[4:].startswith(b"Adobe"))
         if _makes_pixels(marker, segment):
-            kept.append(segment)
+            plain += segment
         at = end
     if frame is None:
         raise PictureError("the JPEG is corrupt: it has no frame header")
-    return Jpeg(_header(frame, adobe=adobe), b"".join([*kept, _scans(data, at)]))
+    plain += _scans(data, at)
+    return Jpeg(_header(frame, adobe=adobe), plain)
 
 
 def _makes_pixels(marker: int, segment: bytes) -> bool:
@@ -66,16 +74,15 @@ def _makes_pixels(marker: int, segment: bytes) -> bool:
     return (marker == _JFIF and body.startswith(b"JFIF\0")) or (marker == _ADOBE and body.startswith(b"Adobe"))
 
 
-def _scans(data: bytes, at: int) -> bytes:
+def _scans(data: bytes, at: int) -> memoryview:
     """All from the first scan to the end marker."""
-    scans = data[at:]
     # Searched for behind the headers only: a thumbnail in them has an end marker of its own.
-    last = scans.rfind(_END)
+    last = data.rfind(_END, at)
     if last < 0:
         raise PictureError("the JPEG is truncated: its end marker is missing")
-    if scans.count(bytes([0xFF, _SCAN])) > MAX_SCANS:
+    if data.count(bytes([0xFF, _SCAN]), at) > MAX_SCANS:
         raise PictureError(f"the JPEG has more than {MAX_SCANS} scans; save it again")
-    return scans[: last + len(_END)]
+    return memoryview(data)[at : last + len(_END)]
 
 
 def _segment(data: bytes, at: int) -> tuple[int, int]:

@@ -34,6 +34,13 @@ _FORMATS = {2: "signed", 3: "floating point", 5: "complex", 6: "complex"}
 _UINT, _VOID = 1, 4
 _TILE_STEP = 16
 _MOST_ENTRIES = 4096
+_BLOCK_TAGS = frozenset({_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES})
+_READ = _BLOCK_TAGS | {
+    _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, _PREDICTOR,
+    _COLOURS, _TILE_WIDTH, _TILE_HEIGHT, _INK_SET, _SAMPLE_FORMAT, _SUBFILE,
+}  # fmt: skip
+_MOST_BLOCKS = 1 << 17
+_MOST_VALUES = 3 << 8  # of a palette
 _MOST_SAMPLES = 8
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 _DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16)
@@ -120,7 +127,7 @@ def pixels(tiff: Tiff, data: bytes) -> tuple[Pixels, int]:
 
 
 def _tags(data: bytes, order: str) -> dict[int, tuple[int, ...]]:
-    """The numbers of the first directory."""
+    """The numbers of the first directory that say something of its pixels."""
     (directory,) = struct.unpack_from(order + "I", data, 4)
     (entries,) = struct.unpack_from(order + "H", data, directory)
     if entries > _MOST_ENTRIES:
@@ -130,13 +137,18 @@ def _tags(data: bytes, order: str) -> dict[int, tuple[int, ...]]:
         at = directory + 2 + 12 * entry
         tag, kind, count = struct.unpack_from(order + "HHI", data, at)
         code = _CODES.get(kind)
-        if code is None or count == 0:
+        if code is None or count == 0 or tag not in _READ or tag in found:
             continue
+        # A number in Python takes nine times its four bytes, and many tags may share one place in the file.
+        if tag in _BLOCK_TAGS and count > _MOST_BLOCKS:
+            raise PictureError(f"the TIFF has {count} strips or tiles, more than {_MOST_BLOCKS}; save it again")
+        if tag not in _BLOCK_TAGS and count > _MOST_VALUES:
+            raise PictureError(f"a TIFF with {count} values in tag {tag} is not read; save it as gray or RGB")
         size = count * struct.calcsize(code)
         where = at + 8 if size <= 4 else struct.unpack_from(order + "I", data, at + 8)[0]
         if where + size > len(data):
             raise PictureError("the TIFF is truncated: a tag lies behind the end of the file")
-        found.setdefault(tag, struct.unpack_from(f"{order}{count}{code}", data, where))
+        found[tag] = struct.unpack_from(f"{order}{count}{code}", data, where)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,10 @@ RIGHT: dict[str, tuple[bytes, Array, int]] = {
     "png gray and alpha": (png(GRAY_ALPHA, 8, 4), GRAY, 8),
     "png gray and alpha 16": (png(GRAY_ALPHA * 200, 16, 4), GRAY.astype(np.uint16) * 200, 16),
     "png palette": (png(N, 8, 3, palette=bytes(COLOURS[:, ::-1].astype(np.uint8).ravel())), BY_PALETTE, 8),
+    "png palette of just as many colours as are used": (
+        png(N % 13, 4, 3, palette=bytes((i % 3) * 85 if i % 3 != 1 else 0 for i in range(39))),
+        np.broadcast_to(np.array([170, 0, 0], np.uint8), (*N.shape, 3)), 8,
+    ),
     "png palette, transparent": (
         png(N, 8, 3, (b"tRNS", bytes(range(256))), palette=bytes(COLOURS[:, ::-1].astype(np.uint8).ravel())),
         BY_PALETTE, 8,
@@ -196,6 +201,11 @@ REFUSED = {
     "tiff short strip": (tiff(N, 8)[:-100], "too short"),
     "tiff strips missing": (tiff(N, 8, rows_per_strip=8, tags={278: [1]}), "fewer strips"),
     "tiff deflate ends": (tiff(N, 8, compression=8, tags={279: [20]}), "too short|corrupt"),
+    "tiff deflate, checksum": (
+        tiff(N, 8, compression=8).replace(zlib.compress(GRAY.tobytes())[-4:], b"sums"),
+        "incorrect data check",
+    ),
+    "tiff lzw of the old kind": (tiff(N, 8, tags={259: [5]}), "old kind of LZW"),
     "bmp run lengths": (bmp(N, 8, compression=1, palette=GRAYS, data=b"\0\1"), "compressed BMP is not read"),
     "bmp holding a jpeg": (bmp(N, 24, compression=4), "compressed BMP is not read"),
     "bmp index outside": (bmp(N, 8, palette=COLOUR_LIST[:10]), "outside its palette"),
@@ -203,6 +213,10 @@ REFUSED = {
     "bmp torn masks": (bmp(V565, 16, compression=3, masks=(0xF0F0, 0x0F00, 0xF)), "colour mask 0xf0f0"),
     "bmp header": (bmp(N, 24, head=41), "its header has 41 bytes"),
     "png critical chunk": (png(N, 8, 0, (b"CgBI", b"")), "unknown chunk CgBI"),
+    "png index outside": (png(N, 8, 3, palette=bytes(range(30))), "outside its palette"),
+    "png index outside, 4 bits": (png(N % 16, 4, 3, palette=bytes(range(45))), "outside its palette"),
+    "png palette of a part of a colour": (png(N % 4, 2, 3, palette=bytes(10)), "its palette of 4 colours has 10 bytes"),
+    "png palette too long": (png(N % 4, 2, 3, palette=bytes(15)), "its palette of 4 colours has 15 bytes"),
     "png no palette": (png(N, 8, 3), "cannot be decoded|decoder"),
 }
 
@@ -212,3 +226,27 @@ def test_what_would_be_shown_wrongly_is_refused(name: str) -> None:
     data, expected = REFUSED[name]
     with pytest.raises(PictureError, match=expected):
         decode(data)
+
+
+LZW_SHAPES = [(1, 1), (1, 2), (3, 3), (33, 47), (40, 50), (2, 300_000), (31, 7, 3)]
+
+
+def lzw_strip(values: Array, cut: int = 0) -> bytes:
+    """A TIFF of one strip, and its last `cut` bytes do not belong to it."""
+    data = bytearray(compressed("TIFF", values, compression="tiff_lzw", tiffinfo={278: len(values)}))
+    (size,) = Image.open(io.BytesIO(data)).tag_v2[279]  # type: ignore[attr-defined] # of TIFF files
+    at = data.rindex(struct.pack("<HHI", 279, 4, 1)) + 8
+    data[at : at + 4] = struct.pack("<I", size - cut)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("shape", LZW_SHAPES)
+@pytest.mark.parametrize("values", [2, 256])
+def test_an_lzw_strip_of_any_size_is_read_whole_or_refused(shape: tuple[int, ...], values: int) -> None:
+    array = np.random.default_rng(1).integers(0, values, shape).astype(np.uint8)
+    right = array[:, :, ::-1] if array.ndim == 3 else array
+    assert np.array_equal(decode(lzw_strip(array))[0], right)
+    for cut in (4, 5, 9):  # the end code and the bits behind it take up to two bytes and a half
+        if array.size > 20:
+            with pytest.raises(PictureError, match="truncated or corrupt"):
+                decode(lzw_strip(array, cut))

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from camera.picture import decode
@@ -63,6 +64,13 @@ def jpeg(side: int, mode: str = "RGB", **options: int) -> bytes:
     return file.getvalue()
 
 
+def lzw(pixels: NDArray[np.uint8]) -> bytes:
+    """In one strip."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "TIFF", compression="tiff_lzw", tiffinfo={278: len(pixels)})
+    return file.getvalue()
+
+
 def sized(data: bytes, frame: bytes, side: int) -> bytes:
     """The JPEG with another size in its frame header."""
     at = data.index(frame) + 5
@@ -78,6 +86,22 @@ SIZES = b"\xff\xc0" + struct.pack(">HBHHB", 11, 8, 64, 64, 1) + b"\x01\x11\x00"
 def behind_a_comment(before: bytes, reads_on: int) -> bytes:
     """`before`, then a comment; `reads_on` of its bytes are a frame header of 64x64 for who takes them for markers."""
     return b"\xff\xd8" + before + b"\xff\xfe" + struct.pack(">H", 2 + reads_on) + SIZES.ljust(reads_on, b"\0") + BIG[2:]
+
+
+def many_values(tags: int) -> bytes:
+    """A TIFF of a mebibyte whose tags all hold the same 240,000 numbers."""
+    entries = b"".join(struct.pack("<HHII", 1000 + tag, 4, 240_000, 60_000) for tag in range(tags))
+    return (b"II*\0" + struct.pack("<IH", 8, tags) + entries).ljust(2**20, b"\0")
+
+
+def many_strips(count: int) -> bytes:
+    """A TIFF of one column, and a strip for each of its pixels."""
+    entries = ((256, 1), (257, count), (258, 8), (259, 1), (262, 1), (277, 1), (278, 1))
+    lists = ((273, count, 200), (279, count, 200 + 4 * count))
+    told = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    told += b"".join(struct.pack("<HHII", tag, 4, number, at) for tag, number, at in lists)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries) + len(lists)) + told
+    return head.ljust(200, b"\0") + struct.pack("<I", 8) * count + struct.pack("<I", 1) * count
 
 
 BOMBS = {
@@ -99,6 +123,9 @@ BOMBS = {
     "a jpeg of inks": sized(jpeg(64, "CMYK"), b"\xff\xc0", 9000),
     "a bmp of many pixels": bmp(DOTS, 8)[:18] + struct.pack("<ii", 2**31 - 1, -(2**31)) + bytes(99),
     "a tiff of one huge strip": tiff(DOTS, 8, compression=8, tags={256: [60_000], 257: [60_000]}),
+    "a tiff of many values": many_values(400),
+    "a jpeg of many empty tables": b"\xff\xd8" + b"\xff\xdd\0\2" * 10**6 + SMALL[2:],
+    "a png of many empty chunks": black_png(64, 8, 0, 1, *[(b"IDAT", b"")] * 300_000),
     "a tiff of a huge tile": tiff(DOTS, 8, compression=8, tile=(64, 64), tags={322: [60_000]}),
 }  # fmt: skip
 
@@ -108,6 +135,20 @@ def test_no_file_takes_more_than_four_times_what_a_picture_may_have(tmp_path: Pa
     outcome, taken = measured(tmp_path, BOMBS[name])
     small = len(BOMBS[name]) < 2**20 and outcome == "refused"
     assert taken < (CAP if small else 4 * CAP + 3 * len(BOMBS[name]))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (BOMBS["a jpeg of many empty tables"], "more than 10000 segments"),
+        (BOMBS["a png of many empty chunks"], "more than 100000 chunks"),
+        (many_strips(200_000), "200000 strips or tiles"),
+    ],
+    ids=["jpeg", "png", "tiff"],
+)
+def test_a_file_of_very_many_pieces_is_refused(data: bytes, expected: str) -> None:
+    with pytest.raises(PictureError, match=expected):
+        decode(data)
 
 
 MIB = 2**20
@@ -128,6 +169,7 @@ LARGE = {
     "tiff 12": lambda: tiff(np.zeros((500, 15_000), np.uint16), 12),
     "tiff colour": lambda: tiff(np.zeros((SIDE, SIDE, 3), np.uint8), 8, 2),
     "tiff deflate": lambda: tiff(np.zeros((SIDE, SIDE, 3), np.uint8), 8, 2, compression=8),
+    "tiff lzw": lambda: lzw(np.zeros((SIDE, SIDE, 3), np.uint8)),
     "tiff deep colour in planes": lambda: tiff(np.zeros((1_600, 1_600, 3), np.uint16), 16, 2, planar=2),
     "tiff of inks": lambda: tiff(np.zeros((SIDE, SIDE, 4), np.uint8), 8, 5),
 }
