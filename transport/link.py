@@ -5,7 +5,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from inspection import clock
 from inspection.backoff import Backoff
@@ -18,6 +18,7 @@ from transport import wire
 from transport.message import Incoming
 from transport.mqtt.config import BrokerConfig
 from transport.mqtt.connection import LOST_AFTER_S, BrokerError, Connection, SubscriptionError
+from transport.mqtt.limits import PacketTooLargeError
 from transport.refusals import Publishes, Told
 from transport.triggers import Refusal, TriggerDesk
 
@@ -104,20 +105,34 @@ class StationLink:
             return False
         body = wire.encode_verdict(verdict, session=self._session, left_s=left, utc=clock.utc())
         expiry = math.ceil(left)
-        mid = connection.publish(self._address.verdict, body, expiry_s=expiry)
+        try:
+            mid = connection.publish(self._address.verdict, body, expiry_s=expiry)
+        except PacketTooLargeError as error:
+            self._publishes.refused("verdict", str(error))
+            mid = None
         if mid is None:
             self._probe.verdict_late(verdict.part.station)
             return False
         self._publishes.verdict_sent(mid, verdict.part.seq)
         trigger = verdict.part.trigger
         if trigger is not None and trigger.response_topic is not None:
-            mid = connection.publish(trigger.response_topic, body, expiry_s=expiry, correlation=trigger.correlation)
-            self._note(mid, "response")
+            self._respond(connection, trigger.response_topic, body, expiry_s=expiry, correlation=trigger.correlation)
         return True
 
-    def _note(self, mid: int | None, topic: str) -> None:
-        if mid is not None:
-            self._publishes.sent(mid, topic)
+    def _respond(self, connection: Connection, topic: str, body: bytes, **how: Any) -> None:
+        if connection.room > 0:
+            self._publish(connection, "response", topic, body, **how)
+        else:
+            self._publishes.refused("response", "the broker still owes answers, and takes no more until then")
+
+    def _publish(self, connection: Connection, kind: str, topic: str, body: bytes, **how: Any) -> None:
+        try:
+            mid = connection.publish(topic, body, **how)
+        except PacketTooLargeError as error:
+            self._publishes.refused(kind, str(error))
+            return
+        if mid is not None and how.get("qos", 1):
+            self._publishes.sent(mid, kind)
 
     async def run(self) -> None:
         """Connect, serve, come back; until cancelled, which says offline/shutdown and leaves."""
@@ -204,9 +219,8 @@ class StationLink:
         body = wire.encode_heartbeat(
             self._beats, ready=self._state[0] == "ready", session=self._session, utc=clock.utc()
         )
-        mid = connection.publish(self._address.heartbeat, body, qos=1 if answered else 0)
-        if answered:
-            self._note(mid, "heartbeat")
+        asks = answered and connection.room > 0
+        self._publish(connection, "heartbeat", self._address.heartbeat, body, qos=1 if asks else 0)
 
     async def _goodbye(self, connection: Connection) -> None:
         if connection.lost.is_set():
@@ -221,12 +235,12 @@ class StationLink:
     def _publish_state(self) -> None:
         if self._connection is not None:
             body = wire.encode_state(*self._state, session=self._session, utc=clock.utc())
-            self._note(self._connection.publish(self._address.state, body, retain=True), "state")
+            self._publish(self._connection, "state", self._address.state, body, retain=True)
 
     def answer_command(self, body: bytes) -> None:
         """Publish on `…/command/result`; nothing is kept for later where the broker is away."""
         if self._connection is not None:
-            self._note(self._connection.publish(self._address.command_result, body), "command_result")
+            self._publish(self._connection, "command_result", self._address.command_result, body)
 
     def _incoming(self, message: Incoming) -> None:
         if message.topic == self._address.command:
@@ -248,13 +262,12 @@ class StationLink:
         if not refusal.answer or connection is None or _slow(connection):
             return
         body = wire.encode_refused(refusal.trigger, refusal.why, refusal.detail, session=self._session, utc=clock.utc())
-        self._note(connection.publish(self._address.refused, body), "refused")
+        self._publish(connection, "refused", self._address.refused, body)
         if refusal.response_topic is not None:
-            mid = connection.publish(refusal.response_topic, body, correlation=refusal.correlation)
-            self._note(mid, "response")
+            self._respond(connection, refusal.response_topic, body, correlation=refusal.correlation)
 
 
 def _slow(connection: Connection) -> bool:
     """The broker does not keep up: what is published now would leave, or arrive, late."""
     late = connection.waiting_s() > connection.fresh.trip.limit
-    return connection.stuck or connection.unacked >= MAX_UNACKED or late
+    return connection.stuck or connection.room <= 0 or connection.unacked >= MAX_UNACKED or late

@@ -74,12 +74,16 @@ class Publishes:
         if told is not None:
             _resolve(told, not refusal)
         if refusal:
-            self._refused[topic] = clock.monotonic()
-            self._probe.publish_refused(self._station, topic)
-            self._troubles[topic].occurred(f"{refusal}; allow the user to publish there")
+            self.refused(topic, f"{refusal}; allow the user to publish there")
         else:
             self._refused.pop(topic, None)
             self._troubles[topic].over()
+
+    def refused(self, topic: str, why: str) -> None:
+        """The broker does not take what is published on one of TOPICS."""
+        self._refused[topic] = clock.monotonic()
+        self._probe.publish_refused(self._station, topic)
+        self._troubles[topic].occurred(why)
 
     def lost(self) -> None:
         """The connection has ended: what the broker has not acknowledged it may have taken or not."""

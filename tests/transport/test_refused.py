@@ -117,6 +117,47 @@ async def test_a_record_upon_which_the_broker_ends_the_connection_is_set_aside(
         broker.stop()
 
 
+@pytest.mark.parametrize("limit", ["max_packet_size 3000", "message_size_limit 3000"])
+async def test_a_station_all_of_whose_records_end_the_connection_holds_up_no_other(
+    limit: str, tmp_path: Path, lab: "Lab", start_mosquitto: "StartMosquitto", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "FLOOR_S", 0.02)
+    broker = start_mosquitto(tmp_path, "allow_anonymous true", limit)
+    version = "3.1.1" if "packet" in limit else "5"  # so mosquitto ends the connection and does not say why
+    try:
+        records = Records(tmp_path / "outbox", BrokerConfig(port=broker.port, version=version), probe=lab.ears)
+        for number in range(1, 41):
+            record = lab.record(number)
+            if number % 2:
+                record.stages.update({f"stage-{n}": 0.1 for n in range(300)})
+            records.keep(record, PACK.record if number % 2 else PRESS.record)
+        async with lab.running(records):
+            await lab.eventually(lambda: lab.ears.aside == 20 and lab.ears.delivered == 20, 30)
+        assert lab.ears.links.count(("records", True)) < 12
+    finally:
+        broker.stop()
+
+
+async def test_a_record_that_is_larger_than_the_broker_says_is_set_aside_unsent(
+    tmp_path: Path, lab: "Lab", start_mosquitto: "StartMosquitto", caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = start_mosquitto(tmp_path, "allow_anonymous true", "max_packet_size 3000")
+    try:
+        records = Records(tmp_path / "outbox", BrokerConfig(port=broker.port), probe=lab.ears)
+        for number in range(1, 21):
+            record = lab.record(number)
+            if number % 2:
+                record.stages.update({f"stage-{n}": 0.1 for n in range(300)})
+            records.keep(record, PRESS.record)
+        async with lab.running(records):
+            await lab.eventually(lambda: lab.ears.aside == 10 and lab.ears.delivered == 10)
+        assert lab.ears.refused_records == ["broker"] * 10
+        assert lab.ears.links.count(("records", True)) == 1
+        assert "more than the broker takes (3000)" in caplog.text
+    finally:
+        broker.stop()
+
+
 async def test_a_record_that_its_consumer_never_acknowledges_is_set_aside(
     own_broker: "Mosquitto", tmp_path: Path, lab: "Lab"
 ) -> None:

@@ -15,16 +15,16 @@ from typing import Any, Literal
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from inspection import clock
 from inspection.errors import LinegateError
 from inspection.probe import SILENT, Probe
 from transport.message import Incoming
+from transport.mqtt import properties
 from transport.mqtt.config import BrokerConfig, read_password
 from transport.mqtt.freshness import PROBE_S, Freshness
+from transport.mqtt.limits import Limits, limits_of, shortcoming
 from transport.mqtt.packets import MAX_PACKET_BYTES, Client, Packets
 from transport.tls import tls_context
 
@@ -82,6 +82,7 @@ class Connection:
         """Set once the connection has ended, for whatever reason."""
         self.why_lost = ""
         self.fresh = Freshness()
+        self._limits, self._retains = Limits(), will is not None
         self._ping_sent: float | None = None
         self._ticked = 0.0
         self._ticking: asyncio.TimerHandle | None = None
@@ -94,7 +95,7 @@ class Connection:
         )
         client = self._client
         client.connect_timeout = broker.connect_timeout_s
-        client.max_inflight_messages_set(0)  # bounded by our own count: paho would queue, and send late
+        client.max_inflight_messages_set(0)  # bounded by our own count and the broker's: paho would send late
         if will is not None:
             client.will_set(will[0], will[1], qos=1, retain=True)
         if broker.username is not None:
@@ -114,6 +115,11 @@ class Connection:
     def unacked(self) -> int:
         """QoS 1 publishes that the broker has not acknowledged."""
         return len(self._unacked)
+
+    @property
+    def room(self) -> int:
+        """How many more QoS 1 publishes the broker takes now; what is published beyond waits for its answers."""
+        return self._limits.unacked - len(self._unacked)
 
     @property
     def stuck(self) -> bool:
@@ -166,9 +172,8 @@ class Connection:
     def _dial(self) -> None:
         broker = self._broker
         if self._v5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.MaximumPacketSize = MAX_PACKET_BYTES
-            self._client.connect(broker.host, broker.port, broker.keepalive_s, clean_start=True, properties=properties)
+            ours = properties.of_connect(MAX_PACKET_BYTES)
+            self._client.connect(broker.host, broker.port, broker.keepalive_s, clean_start=True, properties=ours)
         else:
             self._client.connect(broker.host, broker.port, broker.keepalive_s)
         raw = self._client.socket()
@@ -213,19 +218,15 @@ class Connection:
         response_topic: str | None = None,
         correlation: bytes | None = None,
     ) -> int | None:
-        """Hand a message to the kernel; its id, or None where the connection is gone (nothing is kept then)."""
+        """Hand a message to the kernel; its id, or None where the connection is gone (nothing is kept then).
+
+        Raises PacketTooLargeError, and ValueError where MQTT cannot carry it.
+        """
         if self.lost.is_set() or self._socket is None:
             return None
-        properties = None
-        if self._v5 and (expiry_s is not None or response_topic is not None or correlation is not None):
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            if expiry_s is not None:
-                properties.MessageExpiryInterval = max(1, expiry_s)
-            if response_topic is not None:
-                properties.ResponseTopic = response_topic
-            if correlation is not None:
-                properties.CorrelationData = correlation
-        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=properties)
+        more = properties.of_publish(expiry_s, response_topic, correlation) if self._v5 else None
+        self._limits.check(topic, payload, more)
+        info = self._client.publish(topic, payload, qos=qos, retain=retain, properties=more)
         self._flush()
         if info.rc != paho.MQTT_ERR_SUCCESS:
             self._lose(f"publish: {paho.error_string(info.rc)}")
@@ -351,13 +352,16 @@ class Connection:
 
         return guarded
 
-    def _connected(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+    def _connected(self, _client: Any, _data: Any, _flags: Any, code: Any, connack: Any) -> None:
         if self._connack.done():
             return
-        if code.is_failure:
-            self._lose(f"refused: {code}")
-        else:
-            self._connack.set_result(None)
+        why = f"refused: {code}" if code.is_failure else shortcoming(connack, retains=self._retains)
+        if why:
+            self._lose(why)
+            return
+        self._limits = limits_of(connack)
+        self._client.limit_unacked(self._limits.unacked)
+        self._connack.set_result(None)
 
     def _disconnected(self, _client: Any, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         # What paho says where the broker gave no reason.
@@ -382,14 +386,14 @@ class Connection:
     def _received(self, _client: Any, _data: Any, message: Any) -> None:
         if self._on_message is None:
             return
-        properties = getattr(message, "properties", None)
+        more = getattr(message, "properties", None)
         self._on_message(
             Incoming(
                 topic=message.topic,
                 payload=bytes(message.payload),
                 retained=bool(message.retain),
-                response_topic=getattr(properties, "ResponseTopic", None),
-                correlation=getattr(properties, "CorrelationData", None),
+                response_topic=getattr(more, "ResponseTopic", None),
+                correlation=getattr(more, "CorrelationData", None),
                 earliest=self.fresh.earliest(),
             ),
         )

@@ -104,6 +104,10 @@ class Client(paho.Client):
         """Whether packets have arrived that `loop_read` has not handled."""
         return bool(len(self.packets) or self._current)
 
+    def limit_unacked(self, count: int) -> None:
+        """Publish no more at QoS 1 than the broker bears unanswered; the rest waits. To be called before any."""
+        self._max_inflight_messages = count
+
     def _sock_recv(self, bufsize: int) -> bytes:
         if not self._current:
             if not self.packets:

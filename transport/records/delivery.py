@@ -87,7 +87,7 @@ class Delivery:
 
     def room(self) -> int:
         """How many more rows may be sent now."""
-        free = MAX_IN_FLIGHT - self._connection.unacked
+        free = min(MAX_IN_FLIGHT - self._connection.unacked, self._connection.room)
         if self._config.await_ack:
             free = min(free, MAX_AWAITING_ACK - len(self._sent))
         return 0 if self._connection.stuck else max(0, free)
@@ -107,7 +107,7 @@ class Delivery:
         row = sent.row
         try:
             mid = self._connection.publish(row.entry.topic, wire.deliver_record(row.entry.body, historical=historical))
-        except ValueError as error:  # too large for MQTT, or no topic
+        except ValueError as error:  # too large, for MQTT or this broker, or no topic
             self._give_back(row, BROKER, f"it cannot be sent: {error}")
             return
         if mid is None:

@@ -10,6 +10,7 @@ RETRY_S = 60.0
 LONGEST_RETRY_S = 3600.0
 _MOST_REFUSALS = 3  # of one topic in one round
 _MOST_LOSSES = 3
+_ENOUGH_BLAMED = 2
 
 
 class Suspects:
@@ -35,6 +36,31 @@ class Suspects:
         """The broker has answered these."""
         for row in rows:
             self._losses.pop(row.n, None)
+
+
+class LethalSizes:
+    """Of each topic, from which size on its records end the connection: known by two that certainly did.
+
+    Each costs three connections to find. The next ones are set aside unsent, so that other topics go on.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[int]] = {}
+
+    def blamed(self, row: Row) -> None:
+        """The connection ended for the sake of this row."""
+        self._found.setdefault(row.entry.topic, []).append(len(row.entry.body))
+
+    def arrived(self, rows: Sequence[Row]) -> None:
+        """The broker took these rows: where one is so large, the limit is gone."""
+        for row in rows:
+            if self.holds(row):
+                del self._found[row.entry.topic]
+
+    def holds(self, row: Row) -> bool:
+        """Whether this row would end the connection, too."""
+        sizes = self._found.get(row.entry.topic, ())
+        return len(sizes) >= _ENOUGH_BLAMED and len(row.entry.body) >= min(sizes)
 
 
 class Retries:

@@ -14,7 +14,7 @@ from transport.mqtt.connection import BrokerError
 from transport.records.delivery import CONNECTION, CONSUMER, Delivery, Refused
 from transport.records.entry import Entry, Row
 from transport.records.outbox import Outbox
-from transport.records.retries import Retries, Suspects
+from transport.records.retries import LethalSizes, Retries, Suspects
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Sender:
     ) -> None:
         self._outbox, self._on_disk, self._connect, self._committed = outbox, on_disk, connect, committed
         self._backoff, self._probe = backoff, probe
-        self._suspects, self._retries = Suspects(), Retries()
+        self._suspects, self._retries, self._lethal = Suspects(), Retries(), LethalSizes()
         # What the disk has not been told yet, by id: a row is not sent again because the disk is full.
         self._arrived: dict[str, Row] = {}
         self._aside: dict[str, Row] = {}
@@ -97,10 +97,13 @@ class Sender:
 
     def _send(self, row: Row, delivery: Delivery) -> None:
         if row.entry.id not in self._arrived and row.entry.id not in self._aside:
-            if row.entry.topic not in delivery.silent:
+            if row.entry.topic in delivery.silent:
+                self._note(Refused(row, CONSUMER, "its consumer acknowledges nothing"))
+            elif self._lethal.holds(row):
+                self._note(Refused(row, CONNECTION, "the connection ended upon others of its size"))
+            else:
                 delivery.send(row, earlier=row.n <= self._outbox.earlier_n)
                 return
-            self._note(Refused(row, CONSUMER, "its consumer acknowledges nothing"))
         delivery.cursor = row.n
         self._committed.set()  # there may be others behind it
 
@@ -134,6 +137,7 @@ class Sender:
         if finished:
             self.answered += len(finished)
             self._probe.record_delivered(len(finished))
+            self._lethal.arrived(finished)
             self._arrived |= {row.entry.id: _without_body(row) for row in finished}
             for topic in {row.entry.topic for row in finished} & self._refusals.keys():
                 self._refusals[topic].over()
@@ -167,6 +171,7 @@ class Sender:
     def _lost(self, delivery: Delivery) -> None:
         self._retries.lost()
         for row in self._suspects.lost([row for row in delivery.unacked() if row.n > 0]):
+            self._lethal.blamed(row)
             self._note(Refused(row, CONNECTION, "the connection ended each time that it was sent"))
 
 
