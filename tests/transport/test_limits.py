@@ -1,13 +1,15 @@
-"""A broker that can do less than MQTT allows is served within what it says, or told what it lacks."""
+"""A broker that can do less than MQTT allows, or sends more than anybody can read."""
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from paho.mqtt import client as paho
 
 from transport.link import StationLink
 from transport.mqtt.config import BrokerConfig
@@ -72,8 +74,11 @@ class Slow:
         self._owed.clear()
 
     def _send(self, kind: int, body: bytes) -> None:
+        self.send(bytes((kind << 4, len(body))) + body)
+
+    def send(self, data: bytes) -> None:
         assert self._writer is not None
-        self._writer.write(bytes((kind << 4, len(body))) + body)
+        self._writer.write(data)
 
 
 @asynccontextmanager
@@ -153,4 +158,58 @@ async def test_a_broker_without_retained_messages_takes_records() -> None:
     async with slow(b"\x25\x00") as (_, config):
         connection = Connection(config, "c", link="l")
         await connection.open()
+        await connection.close()
+
+
+def flood(count: int) -> bytes:
+    return b"".join(b"\x30" + bytes((2 + 1 + 1 + 6,)) + b"\0\1t\0" + b"%06d" % number for number in range(count))
+
+
+async def test_a_flood_leaves_the_event_loop_to_others(monkeypatch: pytest.MonkeyPatch, lab: "Lab") -> None:
+    heard, reads, most = list[bytes](), 0, 0
+    recv, readable = paho.Client._sock_recv, Connection._readable
+
+    def counted(self: Any, size: int) -> Any:
+        nonlocal reads
+        reads += 1
+        return recv(self, size)  # type: ignore[no-untyped-call]
+
+    def measured(self: Connection) -> None:
+        nonlocal reads, most
+        reads = 0
+        readable(self)
+        most = max(most, reads)
+
+    monkeypatch.setattr(paho.Client, "_sock_recv", counted)
+    monkeypatch.setattr(Connection, "_readable", measured)
+    monkeypatch.setattr("transport.mqtt.connection._READ_S", 60.0)
+    async with slow(b"") as (broker, config):
+        broker.acknowledges = False
+        connection = Connection(config, "c", link="l", on_message=lambda message: heard.append(message.payload))
+        await connection.open()
+        for _ in range(30):
+            connection.publish("x", b"")
+        broker.send(flood(15_000))
+        await lab.eventually(lambda: len(heard) == 15_000, 60)
+        assert [int(body) for body in heard] == list(range(15_000))
+        assert most == 1
+        await connection.close()
+
+
+async def test_what_was_read_at_once_is_handled_bit_by_bit_and_completely(
+    monkeypatch: pytest.MonkeyPatch, lab: "Lab"
+) -> None:
+    heard, turns = list[int](), list[int]()
+    monkeypatch.setattr("transport.mqtt.connection._READ_S", 0.0)
+    async with slow(b"") as (broker, config):
+        turn = 0
+        connection = Connection(config, "c", link="l", on_message=lambda message: heard.append(int(message.payload)))
+        await connection.open()
+        broker.send(flood(2000))
+        while len(heard) < 2000:
+            turn += 1
+            turns.append(len(heard))
+            await asyncio.sleep(0)
+        assert heard == list(range(2000))
+        assert max(after - before for before, after in itertools.pairwise(turns)) <= 4
         await connection.close()

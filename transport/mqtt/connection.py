@@ -8,8 +8,6 @@ its way to the kernel when the call returns. Only connecting and the TLS handsha
 
 import asyncio
 import logging
-import socket
-import struct
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -21,7 +19,7 @@ from inspection import clock
 from inspection.errors import LinegateError
 from inspection.probe import SILENT, Probe
 from transport.message import Incoming
-from transport.mqtt import properties
+from transport.mqtt import properties, sockets
 from transport.mqtt.config import BrokerConfig, read_password
 from transport.mqtt.freshness import PROBE_S, Freshness
 from transport.mqtt.limits import Limits, limits_of, shortcoming
@@ -32,6 +30,9 @@ LOST_AFTER_S = 2.25
 """A ping that is not answered for so long means that nobody is there."""
 _STOOD_STILL_S = 1.0
 """This process was stopped, or its loop was: what has arrived meanwhile is read first."""
+
+_READ_S = 0.01
+"""So long a flood may keep the event loop from everything else at a time."""
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Connection:
         self._socket: Any = None
         self._fd = -1  # the loop's name for the socket: paho has closed it by the time it tells of a loss
         self._writing = False
+        self._reading = asyncio.Handle(self._readable, (), self._loop)
         self._unacked: dict[int, float] = {}
         self._drained = asyncio.Event()
         self._drained.set()
@@ -177,8 +179,7 @@ class Connection:
         else:
             self._client.connect(broker.host, broker.port, broker.keepalive_s)
         raw = self._client.socket()
-        if isinstance(raw, socket.socket):
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sockets.send_at_once(raw)
 
     async def subscribe(self, topic: str, *, retained: bool = False) -> None:
         """Subscribe at QoS 1 and wait for the answer. Raises BrokerError.
@@ -271,10 +272,7 @@ class Connection:
         """End at once and drop what the kernel still holds (a reset): it must not arrive late."""
         raw = self._client.socket()
         if raw is not None:
-            try:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # type: ignore[attr-defined]
-            except OSError:
-                log.debug("%s: socket already closed", self._link)
+            sockets.drop_on_close(raw)
         self._lose("aborted")
 
     def _lose(self, why: str) -> None:
@@ -298,8 +296,10 @@ class Connection:
                 wait.exception()  # nobody may be waiting
 
     def _readable(self) -> None:
+        if self.lost.is_set():
+            return
         try:
-            self._acknowledge_at_once()
+            sockets.acknowledge_at_once(self._socket)
             self._read()
         except Exception:  # the outermost frame: a packet that paho cannot decode may raise anything
             self._probe.callback_failed(self._link)
@@ -308,22 +308,17 @@ class Connection:
         self._flush()
 
     def _read(self) -> None:
-        # One call handles about one packet. More may have been read with it, or wait in the TLS library, where no poll
-        # shows it.
+        # More may have been read than is handled in time, or wait in the TLS library, where no poll shows it.
+        until = clock.monotonic() + _READ_S
+        self._client.may_read = True
         while not self.lost.is_set():
-            self._client.loop_read()
-            pending = getattr(self._socket, "pending", None)
-            if not self._client.unhandled and (pending is None or not pending()):
-                return
-
-    def _acknowledge_at_once(self) -> None:
-        """Send the TCP acknowledgement now; the kernel forgets this wish, so it is repeated at each read.
-
-        Mosquitto and rumqttd leave Nagle's algorithm on: the verdict behind a PUBACK would wait for our delayed
-        acknowledgement of that PUBACK, 40 ms (seen on loopback).
-        """
-        if isinstance(self._socket, socket.socket):
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            self._client.loop_read()  # about one packet
+            if not self._client.unhandled or clock.monotonic() > until:
+                break
+        pending = getattr(self._socket, "pending", None)
+        if self._client.unhandled or (pending is not None and pending()):
+            self._reading.cancel()
+            self._reading = self._loop.call_soon(self._readable)
 
     def _writable(self) -> None:
         self._client.loop_write()

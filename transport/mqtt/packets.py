@@ -97,6 +97,9 @@ class Client(paho.Client):
     unreadable = ""
     """Why the connection had to end, where a packet was to blame."""
 
+    may_read = True
+    """Whether the socket may be read once more: under a flood there is always something to read."""
+
     _current = b""
 
     @property
@@ -110,7 +113,8 @@ class Client(paho.Client):
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if not self._current:
-            if not self.packets:
+            if not self.packets and self.may_read:
+                self.may_read = False
                 data = super()._sock_recv(_READ_BYTES)
                 if not data:
                     return b""
