@@ -172,7 +172,7 @@ async def test_a_flood_leaves_the_event_loop_to_others(monkeypatch: pytest.Monke
     def counted(self: Any, size: int) -> Any:
         nonlocal reads
         reads += 1
-        return recv(self, size)  # type: ignore[no-untyped-call]
+        return recv(self, size)
 
     def measured(self: Connection) -> None:
         nonlocal reads, most
