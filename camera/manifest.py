@@ -93,8 +93,8 @@ def _cell(text: str) -> str:
 
 def _text(file: Path) -> str:
     try:
-        if not file.is_file():
-            raise DataError(f"{shown(file)}: no such file")
+        if file.exists() and not file.is_file():  # reading a pipe would wait for ever
+            raise DataError(f"{shown(file)}: not a file")
         data = file.read_bytes()
     except OSError as error:
         raise DataError(f"{shown(file)}: cannot be read ({error.strerror})") from error
