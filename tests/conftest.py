@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 # What ends by itself, such as a process that was told to go, is given this long. Seconds.
-GRACE = 3.0
+GRACE = 30.0
 PROC = Path("/proc")
 SHM = Path("/dev/shm")
 

@@ -100,7 +100,7 @@ class Rig:
     def live(self) -> Model:
         return self.supervisor.daemon.models.live
 
-    def trigger(self, station: str = "asked", window: float = 30.0) -> None:
+    def trigger(self, station: str = "asked", window: float = PATIENCE_S) -> None:
         self.triggers += 1
         now = clock.monotonic()
         wanted = Trigger(self.triggers, PartId(str(self.triggers)), now, now + window, int(window * 1000))
@@ -150,7 +150,7 @@ def configured(folder: Path, bundle: Path, **model: Any) -> Config:
         "http": {"port": 0},
         "stations": {
             "asked": {"mode": "triggered", "max_open": 1000, "cameras": {"one": camera, "two": camera}},
-            "free": {"mode": "free_running", "deadline_ms": 30000, "max_open": 1000, "cameras": {"top": camera}},
+            "free": {"mode": "free_running", "deadline_ms": 60000, "max_open": 4096, "cameras": {"top": camera}},
         },
     }
     file = folder / "config.yaml"
