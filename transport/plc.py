@@ -69,6 +69,8 @@ class Account:
     duplicate: int = 0
     opened: int = 0
     last: str = ""
+    waiting: str = ""
+    """Why nothing is sent now; empty while the station is ready."""
 
     def summary(self, window_s: float, *, final: bool = False) -> dict[str, Any]:
         """The report, with milliseconds. Before the end, what still may come in time is not missing."""
@@ -112,6 +114,7 @@ class Plc:
         self.account = Account()
         self._stop = asyncio.Event()
         self._connection: Connection | None = None
+        self._trouble = f"not connected to {broker.host}:{broker.port} yet"
         self._state, self._session, self._model = "unknown", "", ""
         self._beat = float("-inf")
 
@@ -153,7 +156,7 @@ class Plc:
             if self._stop.is_set():
                 return
             if not self.ready:
-                raise NotReadyError(self._why_not())
+                raise NotReadyError(f"{self._why_not()}; waited {self._errand.wait_s:g} s")
             due = max(due, clock.monotonic() - 1 / self._errand.rate_hz)  # after a stop, no burst to catch up
             await self._until(self._stop.is_set, due - clock.monotonic())
             if self._stop.is_set():
@@ -164,11 +167,11 @@ class Plc:
     def _why_not(self) -> str:
         errand, connection = self._errand, self._connection
         if connection is None or connection.lost.is_set():
-            return f"no broker at {self._broker.host}:{self._broker.port} for {errand.wait_s:g} s"
+            return f"no broker: {self._trouble}"
         if self._state == "unknown":
             return f"nobody says {errand.prefix}/state: is the prefix right and the daemon running?"
         silent = "" if self._state != "ready" else ", but its heartbeat is silent"
-        return f"{errand.prefix} is {self._state}{silent} after {errand.wait_s:g} s"
+        return f"{errand.prefix} is {self._state}{silent}"
 
     def _ask(self, identity: str) -> None:
         connection = self._connection
@@ -186,6 +189,7 @@ class Plc:
 
     async def _show(self) -> None:
         while True:
+            self.account.waiting = "" if self.ready else self._why_not()
             self._progress(self.account)
             await asyncio.sleep(1.0)
 
@@ -200,7 +204,9 @@ class Plc:
                     await connection.subscribe(f"{self._errand.prefix}/{name}", retained=name == "state")
                 self._connection = connection
                 await connection.lost.wait()
+                self._trouble = f"{self._broker.host}:{self._broker.port}: {connection.why_lost}"
             except BrokerError as error:
+                self._trouble = str(error)
                 log.info("plc: %s", error)
             finally:
                 self._connection = None

@@ -22,7 +22,8 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
         "plc",
         help="play the line's PLC and account for every trigger",
         description="Sends triggers at a rate, opens the gate only for a PASS of this trigger and this session "
-        "inside the window, and reports. Ends with 0 when no verdict is missing, late or doubled, else 1.",
+        "inside the window, and reports. Ends with 0 when triggers were sent and no verdict is missing, late or "
+        "doubled, else 1.",
     )
     command.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1")
     command.add_argument("--port", type=int, default=1883, help="default: 1883")
@@ -101,7 +102,7 @@ async def _play(broker: "BrokerConfig", errand: "Errand", as_json: bool) -> int:
     else:
         show(plc.account)
         sys.stdout.write("\n" + "\n".join(f"{name:>12}  {value}" for name, value in report.items()) + "\n")
-    return int(bool(report["missing"] or report["late"] or report["duplicate"]))
+    return int(bool(report["missing"] or report["late"] or report["duplicate"]) or not report["triggers"])
 
 
 class _Table:
@@ -117,11 +118,13 @@ class _Table:
         if not self._live and self._calls % _PLAIN_LINE_EVERY != 1:
             return
         report = account.summary(self._errand.deadline_ms / 1000)
+        known = report["p50_ms"] is not None
+        times = f"p50 {report['p50_ms']:.1f} ms  p99 {report['p99_ms']:.1f} ms" if known else ""
         text = (
             f"sent {report['triggers']}/{self._errand.triggers}  pass {report['pass']}  fail {report['fail']}  "
             f"no_verdict {sum(report['no_verdict'].values())}  late {report['late']}  "
-            f"missing {report['missing']}  duplicate {report['duplicate']}  p50 {report['p50_ms']} ms  "
-            f"p99 {report['p99_ms']} ms  {account.last}"
-        )
+            f"missing {report['missing']}  duplicate {report['duplicate']}  {times}  "
+            f"{f'waiting: {account.waiting}' if account.waiting else account.last}"
+        ).rstrip()
         sys.stdout.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
         sys.stdout.flush()

@@ -110,6 +110,31 @@ async def test_the_command_prints_one_object_and_ends_with_0(
 
 
 @five
+async def test_the_command_says_what_it_waits_for(broker: BrokerConfig, address: Address) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command(broker, address, "--triggers", "5"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    lines = [await process.stdout.readline()]
+    while b"nobody says" not in lines[-1]:
+        lines.append(await process.stdout.readline())
+        assert lines[-1], lines
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    assert b"waiting: no broker: not connected" in lines[0]
+    assert f"waiting: nobody says {address.prefix}/state".encode() in lines[-1]
+    assert b"None" not in b"".join(lines)
+    assert process.returncode == 1, "nothing was sent, so that nothing was proven"
+
+
+async def test_the_cause_of_a_broker_that_does_not_answer_is_named(address: Address) -> None:
+    with pytest.raises(NotReadyError, match=r"no broker: 127\.0\.0\.1:1: .*refused.*; waited 1 s"):
+        await Plc(BrokerConfig(host="127.0.0.1", port=1), errand(address, wait_s=1)).run()
+
+
+@five
 async def test_ctrl_c_ends_with_the_account_so_far(
     broker: BrokerConfig, address: Address, tmp_path: Path, lab: "Lab"
 ) -> None:
