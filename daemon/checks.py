@@ -46,8 +46,9 @@ def fitting(config: Config, bundle: Bundle) -> Bundle:
         crops = bundle.recipe.crop_shape[0] * len(settings.cameras)
         if crops > config.model.max_waiting:
             raise ConfigError(
-                f"model.max_waiting: a part of station {station} gives {crops} crops, more than the "
-                f"{config.model.max_waiting} that may wait: every part would be refused; raise it"
+                f"a part of station {station} gives {crops} crops, more than the "
+                f"{config.model.max_waiting} that may wait: every part would be refused; raise it",
+                key="model.max_waiting",
             )
     return bundle
 

@@ -82,7 +82,7 @@ def at_start(config: Config) -> Origin:
         configured = usable(config, path)
     except BundleError as error:
         if kept is None or kept.configured.source != path or kept.live.hash == kept.configured.hash:
-            raise ConfigError(f"model.bundle: {error}") from error
+            raise ConfigError(str(error), key="model.bundle") from error
         return _promoted(config, kept, f"; model.bundle cannot be used: {error}")
     if kept is None or kept.live.hash == configured.hash or kept.configured.hash != configured.hash:
         why, before = "the configuration names it", kept.before if kept else None

@@ -21,12 +21,13 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def main(args: argparse.Namespace) -> int:
     from daemon.checks import inspect, outdated, state_dir  # noqa: PLC0415 - `linegate --help` stays quick
-    from daemon.config import load  # noqa: PLC0415
+    from daemon.config import load, placed  # noqa: PLC0415
     from daemon.lacking import lacking, unwise  # noqa: PLC0415
 
     config = load(args.config)
-    bundle = inspect(config)
-    holder = state_dir(config)
+    with placed(args.config):
+        bundle = inspect(config)
+        holder = state_dir(config)
     cameras = sum(len(station.cameras) for station in config.stations.values())
     missing, warnings = lacking(config), unwise(config)
     if holder:
@@ -46,7 +47,8 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(told))
     else:
-        print(f"{args.config}: good. {len(config.stations)} stations, {cameras} cameras, model {bundle.model_id}.")
+        counts = f"{_count(len(config.stations), 'station')}, {_count(cameras, 'camera')}"
+        print(f"{args.config}: good. {counts}, model {bundle.model_id}.")
         if bundle.signed:
             print(f"  the model's signature is good: {bundle.signed}")
         for thing in missing:
@@ -54,3 +56,7 @@ def main(args: argparse.Namespace) -> int:
         for warning in warnings:
             print(f"  warning: {warning}")
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

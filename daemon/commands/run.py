@@ -22,7 +22,7 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def main(args: argparse.Namespace) -> int:
     from daemon import logs  # noqa: PLC0415 - `linegate --help` stays quick
-    from daemon.config import load  # noqa: PLC0415
+    from daemon.config import load, placed  # noqa: PLC0415
     from daemon.config.environment import ignored  # noqa: PLC0415
     from daemon.lacking import is_example  # noqa: PLC0415
     from daemon.supervise import run  # noqa: PLC0415
@@ -37,5 +37,6 @@ def main(args: argparse.Namespace) -> int:
             "`linegate demo` runs a line on pictures; `linegate init` writes a configuration for your own camera",
             args.config,
         )
-    run(config, reread=lambda: load(args.config))
+    with placed(args.config):
+        run(config, reread=lambda: load(args.config))
     return 0

@@ -2,8 +2,9 @@
 
 import errno
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,15 +42,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
 
 def read(raw: bytes, path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     """As `load`, of what is to stand in `path` or stands there. Raises ConfigError."""
-
-    def at(line: int) -> str:
-        return f"{path}:{line}"
-
-    document = parse(decode(raw, at), at)
-    data = document.value
-    if not isinstance(data, dict):
-        raise ConfigError("holds no settings; it must be a mapping that starts with `site:`", at(1))
-    places = Places(at, document, override(data, environ))
+    places = _places(raw, path, environ)
+    data = places.file.value
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
@@ -61,6 +55,39 @@ def read(raw: bytes, path: Path, environ: Mapping[str, str] = os.environ) -> Con
     if mistakes:
         raise ConfigError(mistakes=_first(mistakes))
     return anchored
+
+
+def _places(raw: bytes, path: Path, environ: Mapping[str, str]) -> Places:
+    """What the file and the variables say, a mapping, with the place of each setting. Raises ConfigError."""
+
+    def at(line: int) -> str:
+        return f"{path}:{line}"
+
+    document = parse(decode(raw, at), at)
+    if not isinstance(document.value, dict):
+        raise ConfigError("holds no settings; it must be a mapping that starts with `site:`", at(1))
+    return Places(at, document, override(document.value, environ))
+
+
+@contextmanager
+def placed(path: Path, environ: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Give each mistake of a ConfigError that is raised inside the place of its key in the file, or its variable."""
+    try:
+        yield
+    except ConfigError as error:
+        if all(mistake.where or not mistake.key for mistake in error.mistakes):
+            raise
+        try:
+            places = _places(read_file(path, MAX_BYTES), path, environ)
+        except (OSError, ConfigError):
+            raise error from error.__cause__
+        mistakes = tuple(
+            mistake
+            if mistake.where or not mistake.key
+            else replace(mistake, where=places.of(tuple(mistake.key.split("."))))
+            for mistake in error.mistakes
+        )
+        raise ConfigError(mistakes=mistakes) from error.__cause__
 
 
 def _first(mistakes: Iterable[Mistake]) -> tuple[Mistake, ...]:

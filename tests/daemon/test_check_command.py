@@ -4,6 +4,8 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
+import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -287,3 +289,23 @@ def test_a_public_key_that_is_none_is_wrong(
 
     assert code == EX_CONFIG
     assert said.format(tmp_path) in told
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_what_a_setting_names_and_is_not_there_is_told_with_the_line_of_the_setting(
+    tmp_path: Path, settings: dict[str, Any], command: str
+) -> None:
+    settings["model"]["bundle"] = "frist"
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    line = path.read_text().splitlines().index("  bundle: frist") + 1
+
+    def told(**variables: str) -> str:
+        words = [sys.executable, "-m", "daemon.cli", command, str(path)]
+        ended = subprocess.run(words, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+        assert ended.returncode == EX_CONFIG
+        return ended.stderr
+
+    assert f"{path}:{line}: model.bundle: {tmp_path}/frist: there is no such folder" in told()
+    by_variable = told(LINEGATE_MODEL__BUNDLE="thrid")
+    assert f"environment LINEGATE_MODEL__BUNDLE: model.bundle: {tmp_path}/thrid" in by_variable
