@@ -90,7 +90,14 @@ def look(
             f"{folder}: no picture to suggest: of {len(files)}, {left_out} are labelled already and {len(broken)}"
             " cannot be read"
         )
-    return Looked(tuple(pictures), np.array(features, np.float32), left_out, twice, broken, found.notes())
+    return Looked(
+        tuple(pictures),
+        np.array(features, np.float32),
+        left_out,
+        twice,
+        broken,
+        tuple(f"left out: {note}" for note in found.notes()),
+    )
 
 
 def _found(folder: Path) -> Found:

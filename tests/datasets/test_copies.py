@@ -70,7 +70,7 @@ def test_a_copy_in_the_same_split_counts_once_and_joins_the_groups(tmp_path: Pat
 
     assert [sample.name for sample in dataset.samples] == ["a.png", "c.png", "d.png"]
     assert {sample.group for sample in dataset.samples} == {"g1"}
-    assert "1 copies of pictures that are there under another name: b.png" in dataset.notes
+    assert "left out: 1 copies of pictures that are there under another name: b.png" in dataset.notes
 
 
 def test_copies_in_folders_never_lie_in_two_splits(parts: Path) -> None:

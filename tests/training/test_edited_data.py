@@ -77,7 +77,7 @@ def test_what_was_left_out_and_what_became_of_the_split_is_told_and_kept_in_the_
 
     second = learn()
 
-    assert "hidden or system files and folders: ok/.ipynb_checkpoints (1 pictures)" in first
+    assert "left out: 1 hidden or system files and folders: ok/.ipynb_checkpoints (1 pictures)" in first
     assert "kept their split" not in first
     assert f"{WRITTEN_SPLIT}: 23 pictures kept their split; 1 new, 1 removed" in second
     assert "other test pictures than in the training before (" in second

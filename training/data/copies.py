@@ -53,7 +53,8 @@ def without_copies(samples: Sequence[Sample], *, fixed: bool) -> tuple[list[int]
             " or leave the column 'split' out to have a split made"
         )
     kept = sorted(first.values())
-    notes = [counted("copies of pictures that are there under another name", copies)] if copies else []
+    what = "copies of pictures that are there under another name"
+    notes = [f"left out: {counted(what, copies)}"] if copies else []
     content_of = {number: content for content, number in first.items()}
     single = [
         replace(samples[n], group=groups.of(samples[n].group), split=furthest(sides[content_of[n]])) for n in kept

@@ -116,7 +116,7 @@ def _not_listed(manifest: Manifest) -> list[str]:
             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path not in known
         ]
     what = "pictures that lie beside listed ones and are not in the manifest"
-    return [counted(what, sorted(beside))] if beside else []
+    return [f"left out: {counted(what, sorted(beside))}"] if beside else []
 
 
 def _from_folders(data: Path) -> Dataset:
@@ -133,10 +133,10 @@ def _from_folders(data: Path) -> Dataset:
             name = path.relative_to(data).as_posix()
             _require_in(data, path, shown(data), name)
             samples.append(Sample(path, name, label, group=name))
-    notes = list(found.notes())
+    notes = [f"left out: {note}" for note in found.notes()]
     if by_label[None]:
         names = [path.relative_to(data).as_posix() for path in by_label[None]]
-        notes.append(counted("pictures in no folder called ok or ng", names))
+        notes.append(f"left out: {counted('pictures in no folder called ok or ng', names)}")
     for label in Label:
         if len(folders[label]) > 1:
             named = ", ".join(shown(path.relative_to(data)) for path in folders[label])
