@@ -31,7 +31,7 @@ _SYSTEM = frozenset(
 )  # fmt: skip
 _OTHER_PICTURES = frozenset(
     {
-        ".avif", ".cr2", ".dib", ".dng", ".exr", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jxl",
+        ".avif", ".cr2", ".dng", ".exr", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jxl",
         ".nef", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".ras", ".raw", ".sr", ".svg", ".tga", ".webp",
     }
 )  # fmt: skip

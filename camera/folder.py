@@ -1,5 +1,6 @@
 """Replays pictures of a manifest or a folder, with what they are known to show."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from camera.files import find_pictures, label_of
+from camera.files import MANIFEST, counted, find_pictures, label_of
 from camera.manifest import read_manifest
 from camera.names import shown
 from camera.picture import read_picture
@@ -97,12 +98,34 @@ class FolderCamera:
 def left_out(path: Path) -> tuple[str, ...]:
     """What is not played of the folder or manifest `path`, each with a count and examples."""
     try:
-        if path.is_dir():
-            return find_pictures(path).notes()
-        manifest = read_manifest(path)
-    except (DataError, OSError):  # told by whoever opens the camera
+        return tuple(_not_in_folder(path) if path.is_dir() else _not_in_manifest(path))
+    except (DataError, OSError):  # told by `unusable`
         return ()
-    return (f"columns that are not read: {', '.join(manifest.ignored)}",) if manifest.ignored else ()
+
+
+def unusable(config: FolderConfig) -> str:
+    """Why the camera does not open; empty where it does."""
+    try:
+        FolderCamera("", config)
+    except CameraError as error:
+        return error.detail
+    return ""
+
+
+def _not_in_folder(folder: Path) -> Iterator[str]:
+    yield from find_pictures(folder).notes()
+    manifests = sorted(path.name for path in folder.iterdir() if path.name.casefold() == MANIFEST and path.is_file())
+    if manifests:
+        yield f"what {shown(manifests[0])} says: name that file, not its folder, to play it with its labels"
+
+
+def _not_in_manifest(file: Path) -> Iterator[str]:
+    manifest = read_manifest(file)
+    if manifest.ignored:
+        yield f"columns that are not read: {', '.join(manifest.ignored)}"
+    away = [row.name for row in manifest.rows if not os.path.isfile(row.path)]  # noqa: PTH113 - takes any name
+    if away:
+        yield counted("pictures that are not there", away)
 
 
 def _entries(config: FolderConfig) -> tuple[_Entry, ...]:

@@ -34,7 +34,7 @@ from camera.containers.header import Header
 from inspection.errors import PictureError
 from inspection.frame import Pixels
 
-SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
+SUFFIXES = frozenset({".bmp", ".dib", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
 """What names of files with such a picture end in, in lower case."""
 
 MAX_PICTURE_BYTES = 256 * 2**20

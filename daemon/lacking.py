@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import assert_never
 
-from camera.folder import FolderConfig, left_out
+from camera.folder import FolderConfig, left_out, unusable
 from camera.genicam import GenicamConfig
 from camera.opencv import OpencvConfig
 from camera.simulated import SimulatedConfig
@@ -35,7 +35,10 @@ def lacking(config: Config) -> list[str]:
                         told.append(f"{key}.kind: genicam needs harvesters: {how_to_add('genicam')}{_DOWN}")
                 case OpencvConfig():
                     told += [f"{key}.{missing}{_DOWN}" for missing in _not_opened(kind)]
-                case FolderConfig() | SimulatedConfig():
+                case FolderConfig():
+                    why = unusable(kind)
+                    told += [f"{key}.path: {why}{_DOWN}"] if why else []
+                case SimulatedConfig():
                     pass
                 case _:
                     assert_never(kind)

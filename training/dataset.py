@@ -19,7 +19,17 @@ from inspection.part import Label
 from inspection.whole import commit_file
 from training.data.content import contents_of
 from training.data.copies import without_copies
-from training.data.kept import assigned, changes, follow, kept_split_path, read_kept, told, whole_groups, write_kept
+from training.data.kept import (
+    Followed,
+    assigned,
+    changes,
+    follow,
+    kept_split_path,
+    read_kept,
+    told,
+    whole_groups,
+    write_kept,
+)
 from training.data.listing import listed
 from training.data.sample import SPLITS, Dataset, Sample, Split
 
@@ -42,10 +52,14 @@ def load_dataset(data: Path, bit_depth: int = 16, *, quiet: bool = True) -> Data
         replace(sample, bit_depth=bit_depth, sha256=content.sha256, pixels=content.pixels)
         for sample, content in zip(found.samples, contents, strict=True)
     ]
-    if not found.fixed:
-        samples = list(follow(samples, read_kept(kept_split_path(found.source))).samples)
+    followed = follow(samples, read_kept(kept_split_path(found.source)))
+    notes = list(found.notes)
+    if found.fixed:
+        notes += _taught_by_test(samples, followed)
+    else:
+        samples = list(followed.samples)
     kept, single, copies = without_copies(samples, fixed=found.fixed)
-    notes = [*found.notes, *copies]
+    notes += copies
     if damaged := [sample.name for sample in single if not sample.pixels]:
         notes.append(counted("files that are no readable picture (an error where their split is used)", damaged))
     if not found.fixed:
@@ -81,6 +95,17 @@ def split_dataset(dataset: Dataset, seed: int, new_to: Split | None = None) -> D
             ) from error
         notes = (*notes, f"{shown(file)}: cannot be brought up to date ({error.strerror})")
     return replace(dataset, samples=samples, notes=notes, changes=counts)
+
+
+def _taught_by_test(samples: Sequence[Sample], followed: Followed) -> list[str]:
+    """What to tell where a manifest's own split has in train what tested the models before."""
+    taught = [
+        sample.name
+        for sample, row in zip(samples, followed.rows, strict=True)
+        if row and (row.split, sample.split) == ("test", "train")
+    ]
+    what = f"pictures of train in the manifest that are in test in {WRITTEN_SPLIT} (figures from before do not compare)"
+    return [counted(what, taught)] if taught else []
 
 
 def write_manifest(file: Path, samples: Sequence[Sample]) -> None:

@@ -1,6 +1,7 @@
 """A mistake in the settings, told with its place and its remedy."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -22,7 +23,7 @@ def explained(error: ValidationError, places: Places) -> Iterator[Mistake]:
 
 
 def misread(settings: Any, given: Any, places: Places, where: Where = ()) -> Iterator[Mistake]:
-    """What pydantic takes and a user does not mean: true for a number, a number beyond all use."""
+    """What pydantic takes and a user does not mean: true for a number, a number beyond all use, a path of nothing."""
     inner: list[tuple[Any, Any]]
     if isinstance(settings, BaseModel):
         inner = [(name, getattr(settings, name)) for name in type(settings).model_fields]
@@ -43,6 +44,9 @@ def misread(settings: Any, given: Any, places: Places, where: Where = ()) -> Ite
 
 
 def _surprise(value: Any, given: Any) -> str:
+    if isinstance(value, Path):
+        empty = isinstance(given, str) and not given.strip()
+        return "is empty; write a path, or leave the key out" if empty else ""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     if isinstance(given, bool):

@@ -36,6 +36,12 @@ def test_folders_of_the_system_are_left_out_with_their_pictures_counted(tmp_path
     assert found.notes() == (f"1 {HIDDEN}: ok/{folder} (2 pictures)",)
 
 
+def test_every_name_of_a_kind_that_is_read_is_one_of_a_picture(tmp_path: Path) -> None:
+    names = ["1.bmp", "1.dib", "1.jfif", "1.jpe", "1.JPEG", "1.jpg", "1.png", "1.tif", "1.tiff"]
+    found = find_pictures(tree(tmp_path, *names))
+    assert (sorted(path.name for path in found.pictures), found.notes()) == (sorted(names), ())
+
+
 def test_files_of_the_system_other_files_and_other_pictures_are_counted_apart(tmp_path: Path) -> None:
     tree(tmp_path, "ok/1.PNG", "ok/._1.PNG", "Thumbs.db", "ok/desktop.ini", "notes.txt", "manifest.csv", "ok/2.xyz")
     tree(tmp_path, "linegate-split.csv", *(f"ng/{number}.pgmx" for number in range(5)))
@@ -136,6 +142,10 @@ def test_a_replay_tells_what_it_does_not_play(tmp_path: Path) -> None:
     assert other.startswith("1 files that end in .csv")
     assert left_out(tmp_path / "list.csv") == ("columns that are not read: inspector",)
     assert left_out(tmp_path / "nothing") == ()
+
+    (tmp_path / "Manifest.csv").write_text("path,label\nok/1.png,ok\nok/2.png,ok\n")
+    assert left_out(tmp_path)[-1].startswith("what Manifest.csv says")
+    assert left_out(tmp_path / "Manifest.csv") == ("1 pictures that are not there: ok/2.png",)
 
 
 def test_a_manifest_with_a_space_behind_each_comma_is_played_with_its_labels(tmp_path: Path) -> None:

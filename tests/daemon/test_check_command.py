@@ -64,10 +64,12 @@ def test_what_costs_only_a_camera_is_told_and_is_not_wrong(
     tmp_path: Path, settings: dict[str, Any], without: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     without.add("harvesters")
+    (tmp_path / "notes.csv").write_text("picture\n1.png\n")
     settings["stations"]["press"]["cameras"] = {
         "left": {"kind": "genicam", "cti": ["nowhere.cti"]},
         "right": {"kind": "opencv", "source": "rtsp://camera/1", "password_file": "secret"},
         "below": {"kind": "opencv", "source": "takes/belt.mp4"},
+        "above": {"kind": "folder", "path": "notes.csv"},
     }
     code, told = check(tmp_path, settings, capsys)
     assert code == 0
@@ -75,10 +77,11 @@ def test_what_costs_only_a_camera_is_told_and_is_not_wrong(
         f"press.cameras.left.cti: there is no {tmp_path}/nowhere.cti",
         "press.cameras.left.kind: genicam needs harvesters",
         f"press.cameras.right.password_file: there is no {tmp_path}/secret",
+        f"press.cameras.above.path: {tmp_path}/notes.csv:1: no column 'path' in the header",
         f"press.cameras.below.source: there is no file {tmp_path}/takes/belt.mp4",
     ):
         assert f"not on this machine: stations.{thing}" in told
-    assert told.count("so that camera will be down") == 4
+    assert told.count("so that camera will be down") == 5
 
 
 @pytest.mark.parametrize("section", ["mqtt", "model", "stations"])

@@ -76,6 +76,7 @@ WRONG = {
     "crossed thresholds": ("  bundle: models/m", "  pass_below: 0.9\n  fail_above: 0.1\n  bundle: m", "model"),
     "a broker port of 0": ("port: 1883", "port: 0 #!", "mqtt.port"),
     "a broker port of 65536": ("port: 1883", "port: 65536 #!", "mqtt.port"),
+    "an empty path": ("bundle: models/m", "bundle: ' ' #!", "model.bundle"),
     "an empty broker host": ("host: broker.example", "host: '' #!", "mqtt.host"),
     "MQTT version 4": ("  port: 1883", "  version: '4' #!", "mqtt.version"),
     "a password without a user": ("  username: linegate\n", "", "mqtt"),

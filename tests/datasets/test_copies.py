@@ -32,13 +32,15 @@ def pair(root: Path, how: str) -> None:
         b.symlink_to(a)
     elif how == "bmp":
         b.write_bytes(cv2.imencode(".bmp", pixels)[1].tobytes())
+    elif how == "16 bits":
+        b.write_bytes(cv2.imencode(".png", picture(1).astype(np.uint16) * 257)[1].tobytes())
     elif how == "tiff":
         b.write_bytes(cv2.imencode(".tiff", pixels)[1].tobytes())
     else:
         b.write_bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR))[1].tobytes())
 
 
-HOW = ["copy", "hard link", "link", "bmp", "tiff", "colour"]
+HOW = ["copy", "hard link", "link", "bmp", "tiff", "colour", "16 bits"]
 
 
 @pytest.mark.parametrize("how", HOW)

@@ -316,3 +316,27 @@ def test_an_error_about_a_missing_class_tells_where_new_pictures_go(parts: Path)
     save(parts / "ng/new.png", 700)
 
     require_classes(trained(parts), "val")
+
+
+def test_a_line_whose_split_is_mistyped_or_torn_teaches_nothing(parts: Path) -> None:
+    trained(parts)
+    file = parts / WRITTEN_SPLIT
+    file.write_text(file.read_text().replace(",val,", ",vla,"))
+    assert {sample.split for sample in trained(parts).samples} == {"train", "test"}
+
+
+def test_a_manifest_that_learns_from_earlier_test_pictures_is_told_of(parts: Path) -> None:
+    tested = trained(parts).of("test")
+    rows = [(s.name, s.label, "train" if s in tested[1:] else s.split) for s in trained(parts).samples]
+    (parts / "manifest.csv").write_text("path,label,split\n" + "".join(f"{n},{lab},{sp}\n" for n, lab, sp in rows))
+    dataset = load_dataset(parts)
+    assert any(note.startswith(f"{len(tested) - 1} pictures of train in the manifest") for note in dataset.notes)
+    assert dataset.of("train")[0].split == "train"
+
+
+def test_folders_called_like_a_split_are_told_of(parts: Path) -> None:
+    assert not any("like a split" in note for note in load_dataset(parts).notes)
+    for split in ("Train", "test"):
+        shutil.copytree(parts / "ok", parts.parent / "other" / split / "ok")
+    save(parts.parent / "other/test/ng/1.png", 99)
+    assert any("like a split and give none: Train, test" in note for note in load_dataset(parts.parent / "other").notes)

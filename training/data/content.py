@@ -50,8 +50,10 @@ def contents_of(paths: Sequence[Path], *, quiet: bool = True) -> list[Content]:
 
 
 def pixels_digest(pixels: Pixels) -> str:
-    """Hex; the same for the same picture in PNG, BMP or TIFF, and for a gray one that was stored in colour."""
+    """Hex; the same for the same picture in PNG, BMP or TIFF, also where gray is stored as colour, or 8 bits as 16."""
     one = pixels
+    if pixels.dtype == np.uint16 and not ((pixels >> 8) != (pixels & 255)).any():
+        one = pixels = pixels.astype(np.uint8)  # 255 is 65535 where 8 bits were stored as 16
     if pixels.ndim == 3 and all(np.array_equal(pixels[..., 0], pixels[..., other]) for other in (1, 2)):
         one = pixels[:, :, 0]
     told = f"{one.dtype.name} {'x'.join(map(str, one.shape))} {digest(one)}"

@@ -5,7 +5,7 @@ What is left out is told; what is labelled and cannot be used is refused.
 
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from camera.files import MANIFEST, Found, counted, find_pictures, folder_label, label_of
 from camera.manifest import COLUMNS, Manifest, Row, read_manifest
@@ -134,6 +134,12 @@ def _from_folders(data: Path) -> Dataset:
             _require_in(data, path, shown(data), name)
             samples.append(Sample(path, name, label, group=name))
     notes = [f"left out: {note}" for note in found.notes()]
+    split_folders = sorted({part for s in samples for part in PurePosixPath(s.name).parts[:-1] if _names_split(part)})
+    if split_folders:
+        named = ", ".join(map(shown, split_folders))
+        notes.append(
+            f"folders that are called like a split and give none: {named} (a manifest with a column split does)"
+        )
     if by_label[None]:
         names = [path.relative_to(data).as_posix() for path in by_label[None]]
         notes.append(f"left out: {counted('pictures in no folder called ok or ng', names)}")
@@ -142,6 +148,10 @@ def _from_folders(data: Path) -> Dataset:
             named = ", ".join(shown(path.relative_to(data)) for path in folders[label])
             notes.append(f"labelled {label}: the pictures of {named}")
     return Dataset(data, tuple(samples), tuple(notes))
+
+
+def _names_split(folder: str) -> bool:
+    return folder.strip().casefold() in {*SPLITS, "valid", "validation", "training", "testing"}
 
 
 def _folders(data: Path, label: Label) -> list[Path]:
