@@ -46,14 +46,18 @@ def _foreign(payload: bytes) -> str:
     """Which encoding this is, where it is plainly not the one of JSON."""
     if payload.startswith(b"\xef\xbb\xbf"):
         return "a byte order mark (EF BB BF): send the text without it"
-    if payload.startswith((b"\xff\xfe", b"\xfe\xff")) or re.match(rb"\s?\0*\{\0|\0+\s?\0*\{", payload):
+    if payload.startswith((b"\xff\xfe", b"\xfe\xff")) or re.match(rb"\s?\0*\{\0|\0+\s?\0*\{\0", payload):
         return "UTF-16, as of a WSTRING: send a STRING, in UTF-8"
-    if re.match(rb'["\s]\{', payload) and not payload.lstrip(_PADDING).startswith(b"{"):
+    if payload.lstrip(_PADDING).startswith((b'"{"', b'"{\\')):
+        return "quotes around the whole text: send it without them"
+    if re.match(rb'["\t\n\r ]\{', payload) and not payload.lstrip(_PADDING).startswith(b"{"):
         return "the bytes are swapped in pairs: swap them before sending"
     if len(payload) > 2 and payload[2:3] == b"{" and payload[0] >= payload[1] and payload[:1] not in b"{ \t\r\n":
         return "the header of an S7 STRING: send from its third byte on"
     if re.match(rb"[^{\s]...(\{\0|\0\{)", payload, re.DOTALL):
         return "the header of an S7 WSTRING: send a STRING, in UTF-8"
+    if re.match(rb"[\x00-\x1f\x80-\xff]{1,8}\{", payload) and not payload.lstrip(_PADDING[1:]).startswith(b"{"):
+        return "bytes before the {, as of a length: send the text alone"
     return ""
 
 
