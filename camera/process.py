@@ -68,6 +68,7 @@ class CameraProcess:
         The last pictures can be recalled while they fit into `recall_bytes`, and four in any case.
         """
         self.up = False
+        self.opening = True  # until it was open and closed, or failed to open, for the first time
         self.frames = 0
         self._station = station
         self._name = name
@@ -216,7 +217,7 @@ class CameraProcess:
         try:
             child = Running(self._setup, frame_bytes=self._config.max_frame_mb * 2**20, recall_bytes=self._recall_bytes)
         except OSError as error:
-            self._down = (Reason.CAMERA_LOST, f"its process cannot be started: {error.strerror}")
+            self.opening, self._down = False, (Reason.CAMERA_LOST, f"its process cannot be started: {error.strerror}")
             return Gone(*self._down)
         self._child = child
         self._remade.set()
@@ -277,7 +278,7 @@ class CameraProcess:
 
     def _fall(self, end: Gone | Ended) -> None:
         """The camera is down: answer all that is open with the reason."""
-        was_up, self.up = self.up, False
+        was_up, self.up, self.opening = self.up, False, False
         self._up_s = clock.monotonic() - self._opened if was_up else 0.0
         self._recent.clear()
         self._early.clear()

@@ -108,7 +108,7 @@ def readiness(daemon: Daemon, unit: Unit) -> tuple[Readiness, str]:
         return "not_ready", worker.state
     for name, camera in unit.cameras.items():
         if not camera.up:
-            return "not_ready", f"camera_lost: {name}"
+            return "not_ready", "starting" if camera.opening else f"camera_lost: {name}"
         if camera.usable.problem:
             return "not_ready", f"decode_error: {name}"
     if daemon.config.records.require_record and daemon.records.failure:

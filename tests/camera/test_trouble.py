@@ -51,6 +51,20 @@ async def test_a_stream_that_does_not_open_is_warned_of_before_its_process_is_ki
     assert "secret" not in caplog.text
 
 
+async def test_a_camera_is_opening_until_its_first_opening_ended_and_never_again(start_camera: StartCamera) -> None:
+    async with start_camera(scripted()) as rig:
+        assert rig.process.opening
+        await rig.until_up()
+        os.kill(child_of(rig), signal.SIGKILL)
+        await rig.until(lambda: not rig.process.up)
+        assert not rig.process.opening
+
+    absent = OpencvConfig.model_validate({"kind": "opencv", "source": "/dev/video98"})
+    async with start_camera(absent) as rig:
+        await rig.until(lambda: len(rig.probe.restarts) >= 1)
+        assert not rig.process.opening
+
+
 async def test_a_camera_that_is_lost_and_comes_back_is_warned_of_and_then_said_to_be_over(
     start_camera: StartCamera, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.assemble import assemble
 from daemon.config import Config, load
+from daemon.view import readiness
 from dashboard.serve import bind
 from inspection.errors import ConfigError, LinegateError, UnavailableError
 from transport.broker import EmbeddedBroker
@@ -47,6 +48,20 @@ async def test_each_station_counts_against_the_deadline_that_its_parts_usually_h
     assert deadlines == {"asked": 0.33, "free": 0.77}
     edges = {s.labels["le"] for s in samples if s.name == "linegate_stage_seconds_bucket"}
     assert {"0.33", "0.77"} <= edges
+
+
+async def test_a_camera_that_has_not_failed_yet_is_starting_and_not_lost(tmp_path: Path) -> None:
+    camera = {"kind": "simulated"}
+    daemon = assemble(configured(tmp_path, {"press": {"mode": "triggered", "cameras": {"top": camera}}}))
+    daemon.page.close()
+    daemon.models.live.worker.ready.set()
+    (unit,) = daemon.units
+
+    assert readiness(daemon, unit) == ("not_ready", "starting")
+    unit.cameras["top"].opening = False
+    assert readiness(daemon, unit) == ("not_ready", "camera_lost: top")
+    unit.cameras["top"].up = True
+    assert readiness(daemon, unit) == ("ready", "")
 
 
 @pytest.mark.parametrize(
