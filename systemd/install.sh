@@ -164,9 +164,13 @@ do_rollback() {
 
 do_uninstall() {
   [[ -e $marker ]] || fail "linegate is not installed in $at"
-  if [[ -z $DESTDIR ]] && systemctl --quiet is-active 'linegate@*' 2>/dev/null; then
-    fail "Stop the stations first: systemctl disable --now 'linegate@*'"
+  local stations=
+  if [[ -z $DESTDIR ]]; then
+    # `disable` takes no patterns. A station between two tries of a start runs, too.
+    stations=$(systemctl list-units --plain --no-legend --state=active,activating,reloading,deactivating 'linegate@*' \
+      2>/dev/null | awk '{ printf " %s", $1 }') || stations=
   fi
+  [[ -z $stations ]] || fail "Stop the stations first: systemctl disable --now$stations"
   rm -rf "$at/versions" "$at/current" "$at/previous" "$DESTDIR$UNITDIR/linegate@.service.d"
   if [[ -e $at/pyvenv.cfg || -L $at/bin ]]; then (cd "$at" && rm -rf bin lib lib64 include share pyvenv.cfg); fi
   rm -f "$DESTDIR$UNITDIR/linegate@.service" "$DESTDIR$SYSUSERSDIR/linegate.conf" "$DESTDIR$TMPFILESDIR/linegate.conf"

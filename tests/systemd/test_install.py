@@ -168,12 +168,17 @@ def test_old_versions_go_but_for_as_many_as_are_kept_and_the_way_back(box: Box) 
 class LiveBox(Box):
     """As if this machine's own root were written to: every place is a variable, and systemd's tools are stand-ins."""
 
+    stations: tuple[str, ...] = ()
+    """That systemd lists as running."""
+
     def make(self, *words: str) -> subprocess.CompletedProcess[str]:
         tools = self.folder / "tools"
         for tool in ("systemd-sysusers", "systemd-tmpfiles", "systemctl"):
             tools.mkdir(exist_ok=True)
-            (tools / tool).write_text("#!/bin/sh\nexit 1\n" if tool == "systemctl" else "#!/bin/sh\n")
+            (tools / tool).write_text("#!/bin/sh\n")
             (tools / tool).chmod(0o755)
+        listed = "".join(f"echo '{name} loaded active running a station'\n" for name in self.stations)
+        (tools / "systemctl").write_text(f'#!/bin/sh\n[ "$1" = list-units ] || exit 1\n{listed}')
         kinds = ("BINDIR", "SYSCONFDIR", "UNITDIR", "SYSUSERSDIR", "TMPFILESDIR")
         places = [f"{kind}={self.root / kind}" for kind in kinds]
         path = f"PATH={tools}:{os.environ['PATH']}"
@@ -186,6 +191,20 @@ def run_from(folder: Path) -> Iterator[None]:
     (folder / "station").write_text("read line\n")
     with subprocess.Popen(["sh", str(folder / "station")], stdin=subprocess.PIPE):
         yield
+
+
+def test_uninstall_names_the_stations_that_run_in_a_command_that_stops_them(tmp_path: Path) -> None:
+    box = LiveBox(tmp_path)
+    box.install("1.0")
+    box.stations = ("linegate@press.service", "linegate@weld.service")
+    refused = box.make("uninstall")
+    assert refused.returncode != 0
+    assert "systemctl disable --now linegate@press.service linegate@weld.service\n" in refused.stderr
+    assert box.versions == {"1.0"}
+
+    box.stations = ()
+    assert box.make("uninstall").returncode == 0
+    assert not box.opt.exists()
 
 
 def test_a_version_that_runs_stays_until_it_has_ended(tmp_path: Path) -> None:
