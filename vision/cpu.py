@@ -10,7 +10,7 @@ def cpu_model() -> str:
 
 
 def has_bf16() -> bool:
-    """bf16 does twice the arithmetic of fp32 where the CPU has it, and is emulated where not."""
+    """bf16 does twice the arithmetic of fp32 where the CPU has it; elsewhere it is emulated or refused."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(_facts().get("flags", "").split())
 
 

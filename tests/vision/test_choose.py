@@ -27,9 +27,10 @@ from vision.bundle import Bundle, load_bundle
 from vision.cache import graph_bytes
 from vision.classifier import Backend
 from vision.content import with_content_hash
+from vision.cpu import has_bf16
 from vision.recipe import Recipe, Tiles
 
-CPU = ["openvino-fp32", "openvino-bf16", "openvino", "onnx-cpu", "torch-cpu"]
+CPU = ["openvino-fp32", "openvino", "onnx-cpu", "torch-cpu", *(["openvino-bf16"] if has_bf16() else [])]
 
 Hide = Callable[..., None]
 Measured = Callable[[], int]

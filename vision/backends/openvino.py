@@ -28,8 +28,8 @@ class OpenvinoBackend:
     away now and then, all wait. For the same reason two calls may be under way: a core that is done with its last
     crop of one batch begins with the next.
 
-    bf16 needs a CPU with AVX-512 BF16 or AMX; elsewhere OpenVINO emulates it, slowly. INT8 is in the graph itself, and
-    the hint is for what of it is in float32.
+    bf16 needs a CPU with AVX-512 BF16 or AMX; elsewhere OpenVINO emulates it, slowly, or refuses it. INT8 is in the
+    graph itself, and the hint is for what of it is in float32.
     """
 
     callers = 2
