@@ -5,6 +5,7 @@ tried: what is kept is the one that agrees best with float32 on val.
 """
 
 import importlib.util
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
@@ -33,6 +34,8 @@ CALIBRATED_ON = 256
 """Crops at most: more hardly move the ranges."""
 
 _REFERENCE = "onnx-cpu"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,10 @@ def _in_float(bundle: Bundle, threads: int) -> Iterator[Backend]:
         graph = graph_bytes(bundle, None)
         yield OpenvinoBackend(graph, "fp32", threads)
         if has_bf16():
-            yield OpenvinoBackend(graph, "bf16", threads)
+            try:
+                yield OpenvinoBackend(graph, "bf16", threads)
+            except BackendError as error:
+                log.warning("the certificate says nothing of openvino-bf16: %s", error)
     if importlib.util.find_spec("torch"):
         from vision.backends.torch import torch_cpu  # noqa: PLC0415
 

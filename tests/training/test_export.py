@@ -26,6 +26,7 @@ from training.pictures import crops_of
 from training.quantise import QuantisedWriter
 from training.ranges import STEM, Clipping, Sampled, Step, sampled, steps
 from vision.backends.choose import open_backend
+from vision.backends.openvino import OpenvinoBackend
 from vision.bundle import INT8, load_bundle
 from vision.fold import Layers, folded_layers
 from vision.graph import GraphWriter, write_graph
@@ -107,6 +108,20 @@ def test_export_runs_where_torch_is_not_installed(trained: Made, data: Dataset, 
     names = {found["backend"] for found in json.loads(ended.stdout)["certificate"]["backends"]}
     assert "torch-cpu" not in names
     assert "onnx-int8" in names
+
+
+def test_export_certifies_the_others_where_openvino_refuses_bf16(
+    trained: Made, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(graph: bytes, precision: str, threads: int = 0) -> OpenvinoBackend:
+        if precision == "bf16":
+            raise BackendError("openvino-bf16: the graph cannot be compiled")
+        return OpenvinoBackend(graph, precision, threads)
+
+    monkeypatch.setattr("training.export.has_bf16", lambda: True)
+    monkeypatch.setattr("vision.backends.openvino.OpenvinoBackend", refused)
+    names = {found.backend for found in export(trained.bundle, data, threads=1, quiet=True).certificate.backends}
+    assert names == {"openvino-fp32", "torch-cpu", "onnx-int8", "openvino-int8"}
 
 
 def test_export_refuses_data_without_train_or_with_one_class_in_val(
