@@ -138,6 +138,23 @@ async def test_a_station_all_of_whose_records_end_the_connection_holds_up_no_oth
         broker.stop()
 
 
+def test_the_size_that_ends_a_connection_is_forgotten_once_the_broker_takes_it() -> None:
+    sizes = retries.LethalSizes()
+
+    def row(size: int, topic: str = PACK.record) -> Row:
+        return Row(1, Entry("a", topic, b"x" * size, 0.0))
+
+    sizes.blamed(row(900))
+    assert not sizes.holds(row(900)), "one may have been there by chance"
+    sizes.blamed(row(700))
+    assert [sizes.holds(row(size)) for size in (699, 700, 2000)] == [False, True, True]
+    assert not sizes.holds(row(2000, PRESS.record))
+    sizes.arrived([row(699)])
+    assert sizes.holds(row(700))
+    sizes.arrived([row(800)])
+    assert not sizes.holds(row(2000))
+
+
 async def test_a_record_that_is_larger_than_the_broker_says_is_set_aside_unsent(
     tmp_path: Path, lab: "Lab", start_mosquitto: "StartMosquitto", caplog: pytest.LogCaptureFixture
 ) -> None:
