@@ -32,7 +32,7 @@ _SYSTEM = frozenset(
 _OTHER_PICTURES = frozenset(
     {
         ".avif", ".cr2", ".dng", ".exr", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jxl",
-        ".nef", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".ras", ".raw", ".sr", ".svg", ".tga", ".webp",
+        ".nef", ".psd", ".ras", ".raw", ".sr", ".svg", ".tga", ".webp",
     }
 )  # fmt: skip
 _HIDDEN = "hidden or system files and folders"

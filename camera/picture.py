@@ -2,13 +2,13 @@
 
 Rules, each of them tested; docs/reference/pictures.md tells them to users:
 
-- JPEG, PNG, BMP and TIFF are read; anything else, an empty file and a directory raise PictureError. Whatever such a
-  file can say about its pixels is heeded, or the file is refused (`camera.containers`).
+- JPEG, PNG, BMP, TIFF and binary PGM, PPM and PBM are read; anything else, an empty file and a directory raise
+  PictureError. Whatever such a file can say about its pixels is heeded, or the file is refused (`camera.containers`).
 - A file above `max_bytes`, a picture of more than `max_pixels` or `max_decoded_bytes`, or a side of zero raises
   PictureError before memory is taken for it. Decoding takes at most four times `max_decoded_bytes`, the picture
   itself included, beside the file.
 - JPEG and PNG are decoded by OpenCV, which gets a copy of the file that holds what was read here and nothing else:
-  the decoder cannot find another size in it. TIFF and BMP are decoded here.
+  the decoder cannot find another size in it. The others are decoded here.
 - Gray stays gray; palette, RGB and CMYK become BGR; alpha is dropped and the colours under it stay as stored.
 - 8-bit stays uint8 (a bit depth of 1, 2 or 4 is spread to 0..255). Deeper pixels are uint16, right-aligned, with the
   bit depth that the file tells: 10, 12 or 16.
@@ -28,13 +28,15 @@ import cv2
 import numpy as np
 
 from camera import MAX_PICTURE_PIXELS
-from camera.containers import bmp, jpeg, tiff
+from camera.containers import bmp, jpeg, pnm, tiff
 from camera.containers import png as png_file
 from camera.containers.header import Header
 from inspection.errors import PictureError
 from inspection.frame import Pixels
 
-SUFFIXES = frozenset({".bmp", ".dib", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".bmp", ".dib", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff"}
+)
 """What names of files with such a picture end in, in lower case."""
 
 MAX_PICTURE_BYTES = 256 * 2**20
@@ -43,7 +45,7 @@ MAX_DECODED_BYTES = 256 * 2**20
 _MOST_WORK = 4
 _FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
-_Container = jpeg.Jpeg | png_file.Png | bmp.Bmp | tiff.Tiff
+_Container = jpeg.Jpeg | png_file.Png | bmp.Bmp | tiff.Tiff | pnm.Pnm
 
 
 def read_picture(
@@ -85,6 +87,8 @@ def decode(
     match container:
         case tiff.Tiff():
             pixels, bit_depth = tiff.pixels(container, data)
+        case pnm.Pnm():
+            pixels, bit_depth = pnm.pixels(container, data)
         case bmp.Bmp():
             pixels, bit_depth = bmp.pixels(container, data), 8
         case jpeg.Jpeg() | png_file.Png():
@@ -162,9 +166,11 @@ def _read(data: bytes) -> _Container:
         return bmp.read(data)
     if data.startswith(tiff.MAGIC):
         return tiff.read(data)
+    if data.startswith(pnm.MAGIC):
+        return pnm.read(data)
     if data.startswith(tiff.BIG):
         raise PictureError("a BigTIFF is not read; save it as an ordinary TIFF")
-    raise PictureError("not a JPEG, PNG, BMP or TIFF file")
+    raise PictureError("not a JPEG, PNG, BMP, TIFF, PGM or PPM file")
 
 
 def _require_room(header: Header, max_pixels: int, max_decoded_bytes: int) -> None:

@@ -33,7 +33,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         type=Path,
         nargs="+",
         metavar="PICTURE",
-        help="JPEG, PNG, BMP or TIFF; or a record as .json, whose archived pictures are explained; several",
+        help="a picture file; or a record as .json, whose archived pictures are explained; several",
     )
     command.add_argument("--out", type=Path, metavar="PATH", help="write a PNG here; for several, a folder of PNGs")
     command.add_argument(

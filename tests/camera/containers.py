@@ -121,6 +121,13 @@ def png(
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in chunks)
 
 
+def pnm(values: NDArray[Any], highest: int) -> bytes:
+    """`values` [h, w] as PGM or [h, w, 3] as PPM."""
+    kind = "P6" if values.ndim == 3 else "P5"
+    head = f"{kind}\n{values.shape[1]} {values.shape[0]}\n{highest}\n".encode()
+    return head + values.astype(">u2" if highest > 255 else "u1").tobytes()
+
+
 def bmp(
     values: NDArray[Any],
     bits: int,

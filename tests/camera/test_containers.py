@@ -12,7 +12,7 @@ from PIL import Image
 
 from camera.picture import decode
 from inspection.errors import PictureError
-from tests.camera.containers import bmp, png, tiff
+from tests.camera.containers import bmp, png, pnm, tiff
 
 Array = NDArray[Any]
 
@@ -143,6 +143,18 @@ RIGHT: dict[str, tuple[bytes, Array, int]] = {
     "png suggested palette": (png(RGB, 8, 2, palette=bytes(30)), BGR, 8),
     "png damaged profile": (png(RGB, 8, 2, (b"iCCP", b"x\0\0junk")), BGR, 8),
     "png animated": (png(N, 8, 0, (b"acTL", bytes(7) + b"\2"), (b"fcTL", FRAME)), GRAY, 8),
+    "pgm": (pnm(N, 255), GRAY, 8),
+    "pgm with comments": (b"P5 # made\n# by hand\r\n50\t40 #x\n255\n" + GRAY.tobytes() + b"more", GRAY, 8),
+    "pgm of pixels that look like a comment": (b"P5 2 1 255\n#\n", np.array([[35, 10]], np.uint8), 8),
+    "pgm 2 bits": (pnm(N % 4, 3), eight(N % 4, 2), 8),
+    "pgm 10": (pnm(of_bits(10), 1023), of_bits(10).astype(np.uint16), 10),
+    "pgm 12": (pnm(of_bits(12), 4095), of_bits(12).astype(np.uint16), 12),
+    "pgm 14": (pnm(of_bits(14), 16383), (of_bits(14) << 2).astype(np.uint16), 16),
+    "pgm 16": (pnm(DEEP, 65535), DEEP, 16),
+    "ppm": (pnm(RGB, 255), BGR, 8),
+    "ppm 16": (pnm(DEEP_RGB, 65535), DEEP_BGR, 16),
+    "ppm of pillow": (compressed("PPM", RGB.astype(np.uint8)), BGR, 8),
+    "pbm": (b"P4\n50 40\n" + np.packbits(N % 2, axis=1).tobytes(), eight(1 - N % 2, 1), 8),
     "bmp 24": (bmp(BGR, 24), BGR, 8),
     "bmp 24, top down": (bmp(BGR, 24, top_down=True), BGR, 8),
     "bmp 24, OS/2": (bmp(BGR, 24, head=12), BGR, 8),
@@ -206,6 +218,12 @@ REFUSED = {
         "incorrect data check",
     ),
     "tiff lzw of the old kind": (tiff(N, 8, tags={259: [5]}), "old kind of LZW"),
+    "pgm as text": (b"P2 2 1 255\n1 2\n", "written as text"),
+    "pgm truncated": (pnm(N, 255)[:-1], "truncated"),
+    "pgm header truncated": (b"P5 50 40", "header is truncated"),
+    "pgm of 200 values": (pnm(N % 200, 199), "highest value is 199"),
+    "pgm above its highest": (pnm(N + 4000, 4095), "a value is above 4095"),
+    "pgm of nothing": (b"P5 0 40 255\n", "no pixels"),
     "bmp run lengths": (bmp(N, 8, compression=1, palette=GRAYS, data=b"\0\1"), "compressed BMP is not read"),
     "bmp holding a jpeg": (bmp(N, 24, compression=4), "compressed BMP is not read"),
     "bmp index outside": (bmp(N, 8, palette=COLOUR_LIST[:10]), "outside its palette"),

@@ -37,7 +37,7 @@ def test_folders_of_the_system_are_left_out_with_their_pictures_counted(tmp_path
 
 
 def test_every_name_of_a_kind_that_is_read_is_one_of_a_picture(tmp_path: Path) -> None:
-    names = ["1.bmp", "1.dib", "1.jfif", "1.jpe", "1.JPEG", "1.jpg", "1.png", "1.tif", "1.tiff"]
+    names = ["1.bmp", "1.dib", "1.jfif", "1.jpe", "1.JPEG", "1.jpg", "1.pgm", "1.png", "1.ppm", "1.tif", "1.tiff"]
     found = find_pictures(tree(tmp_path, *names))
     assert (sorted(path.name for path in found.pictures), found.notes()) == (sorted(names), ())
 

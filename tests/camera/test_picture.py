@@ -127,11 +127,11 @@ THUMBNAIL = b"\xff\xe1" + struct.pack(">H", 2 + len(JPEG)) + JPEG
 
 BROKEN = {
     "empty": (b"", "empty"),
-    "text": (b"hello", "not a JPEG, PNG, BMP or TIFF"),
+    "text": (b"hello", "not a JPEG, PNG, BMP, TIFF, PGM or PPM"),
     "a big tiff": (b"II+\0" + bytes(100), "BigTIFF"),
-    "gif": (saved(GRAY, "GIF"), "not a JPEG, PNG, BMP or TIFF"),
-    "webp": (saved(COLOUR, "WEBP"), "not a JPEG, PNG, BMP or TIFF"),
-    "html": (b"<html>404</html>", "not a JPEG, PNG, BMP or TIFF"),
+    "gif": (saved(GRAY, "GIF"), "not a JPEG, PNG, BMP, TIFF, PGM or PPM"),
+    "webp": (saved(COLOUR, "WEBP"), "not a JPEG, PNG, BMP, TIFF, PGM or PPM"),
+    "html": (b"<html>404</html>", "not a JPEG, PNG, BMP, TIFF, PGM or PPM"),
     "a jpeg's first two bytes": (JPEG[:2], "truncated"),
     "half a jpeg": (JPEG[: len(JPEG) // 2], "truncated"),
     "a jpeg without its end": (JPEG[:-2], "end marker is missing"),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from camera.picture import decode
 from inspection.errors import PictureError
-from tests.camera.containers import bmp, chunk, png, tiff
+from tests.camera.containers import bmp, chunk, png, pnm, tiff
 
 CAP = 16 * 2**20
 
@@ -171,6 +171,9 @@ LARGE = {
     "tiff deflate": lambda: tiff(np.zeros((SIDE, SIDE, 3), np.uint8), 8, 2, compression=8),
     "tiff lzw": lambda: lzw(np.zeros((SIDE, SIDE, 3), np.uint8)),
     "tiff deep colour in planes": lambda: tiff(np.zeros((1_600, 1_600, 3), np.uint16), 16, 2, planar=2),
+    "ppm": lambda: pnm(np.zeros((SIDE, SIDE, 3), np.uint8), 255),
+    "ppm 16": lambda: pnm(np.zeros((1_600, 1_600, 3), np.uint16), 65535),
+    "pbm": lambda: b"P4 4000 4000\n" + bytes(500 * 4000),
     "tiff of inks": lambda: tiff(np.zeros((SIDE, SIDE, 4), np.uint8), 8, 5),
 }
 
