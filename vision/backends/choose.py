@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,7 @@ import numpy as np
 
 from inspection import clock
 from inspection.errors import BackendError, BundleError
+from inspection.extras import how_to_add
 from vision.bundle import Bundle, Thresholds, load_bundle
 from vision.cache import graph_bytes, read_sealed, write_sealed
 from vision.classifier import Backend
@@ -193,7 +195,8 @@ class _Opener:
     def _open(self, name: str) -> Backend:
         package = _PACKAGES[name.partition("-")[0]]
         if not_installed(name):
-            raise BackendError(f"{name}: {package} is not installed: pip install {package}")
+            remedy = how_to_add("cuda") if package == "torch" else f"{sys.executable} -m pip install {package}"
+            raise BackendError(f"{name}: {package} is not installed: {remedy}")
         try:
             return self._started(name)
         except (ImportError, OSError) as error:
