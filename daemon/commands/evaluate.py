@@ -44,13 +44,13 @@ def main(args: argparse.Namespace) -> int:
     from vision.backends.choose import open_backend  # noqa: PLC0415
     from vision.bundle import load_bundle  # noqa: PLC0415
 
+    bundle = load_bundle(args.bundle)
     dataset = labelled(args, args.data)
     samples = dataset.of(args.split)
     if not samples:
         known = sorted({s.split for s in dataset.samples} - {""})
         remedy = f"it has {', '.join(known)}" if known else "it has no split: use --split all"
         raise DataError(f"{args.data}: no picture of split '{args.split}'; {remedy}")
-    bundle = load_bundle(args.bundle)
     taught = len(learnt(bundle, samples))
     if taught:
         note = f"{taught} of these {len(samples)} pictures taught this model: its figures are too good for them"

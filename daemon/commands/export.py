@@ -39,8 +39,8 @@ def main(args: argparse.Namespace) -> int:
 
     if args.out:
         require_free(args.out, force=args.force)
-    dataset = labelled(args, args.data)
     bundle = load_bundle(args.bundle)
+    dataset = labelled(args, args.data)
     exported = export(bundle, dataset, threads=args.threads, quiet=args.json)
     signed = (args.bundle / SIGNATURE).exists()
     written = add_int8(bundle, args.out or args.bundle, exported.graph, exported.certificate)

@@ -53,8 +53,8 @@ def main(args: argparse.Namespace) -> int:
         raise DataError(f"--count {args.count}: ask for one picture or more")
     if args.out:
         require_new(args.out)
-    known = labelled(args, args.known).samples if args.known else ()
     bundle = load_bundle(args.bundle)
+    known = labelled(args, args.known).samples if args.known else ()
     describer = Describer(bundle, args.threads)
     looked = look(args.pictures, describer, known, bit_depth=args.bit_depth, quiet=args.json)
     tell(args.pictures, looked.notes)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.commands import evaluate, train
-from inspection.errors import DataError
+from daemon.commands import evaluate, export, suggest, train
+from inspection.errors import BundleError, DataError
 from training.dataset import Dataset
 from training.make import Made
 from training.recipes import NAMED, TrainingRecipe
@@ -27,7 +27,7 @@ def linegate() -> Callable[..., int]:
     def run(*words: object) -> int:
         parser = argparse.ArgumentParser()
         commands = parser.add_subparsers()
-        for command in (train, evaluate):
+        for command in (train, evaluate, export, suggest):
             command.register(commands)
         args = parser.parse_args([str(word) for word in words])
         code: int = args.run(args)
@@ -249,3 +249,13 @@ def test_evaluate_runs_where_torch_is_not_installed(trained: Made, data: Dataset
 
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["n_ok"] == 5
+
+
+@pytest.mark.parametrize("words", [["evaluate"], ["export"], ["suggest", "--known"]], ids=lambda words: words[0])
+def test_a_misspelt_bundle_is_told_before_any_picture_is_read(
+    linegate: Callable[..., int], tmp_path: Path, words: list[str]
+) -> None:
+    command, *options = words
+    pictures = [*options, tmp_path / "pictures"] if options else []
+    with pytest.raises(BundleError, match="there is no such folder"):
+        linegate(command, tmp_path / "nomodel", tmp_path / "pictures", *pictures)
