@@ -66,7 +66,7 @@ def compressed(teacher: Bundle, data: Dataset, out: Path, **options: Any) -> Bun
 @pytest.fixture(scope="module")
 def student(trained: Made, data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Read it, do not change it."""
-    return compressed(trained.bundle, data, tmp_path_factory.mktemp("compressed") / "small", minutes=0.1)
+    return compressed(trained.bundle, data, tmp_path_factory.mktemp("compressed") / "small")
 
 
 def test_the_student_is_stored_small_and_every_backend_agrees_with_its_golden_parts(student: Bundle) -> None:
