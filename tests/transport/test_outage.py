@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from inspection import clock
 from transport.link import StationLink
 from transport.mqtt.config import BrokerConfig
-from transport.mqtt.freshness import LEAST_LIMIT_S
 from transport.records.records import Records
 from transport.wire import Address
 
@@ -118,10 +116,8 @@ async def test_verdicts_are_dropped_while_the_broker_acknowledges_nothing(
     async with lab.running(link):
         await lab.eventually(lambda: link.connected)
         proxy.to_client.clear()
-        began = clock.monotonic()
         assert link.say(lab.verdict(seq=1))
         await lab.eventually(lambda: not link.say(lab.verdict(seq=2)))
-        assert clock.monotonic() - began >= LEAST_LIMIT_S / 2
         assert link.connected
         assert lab.ears.late == 1
         proxy.to_client.set()
